@@ -1,0 +1,7 @@
+#![forbid(unsafe_code)]
+//! camshaft
+
+pub mod error;
+pub mod link;
+pub mod media;
+pub mod plan;

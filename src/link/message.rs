@@ -1,0 +1,226 @@
+//! What supervisor and workers say to each other.
+
+use serde::{Deserialize, Serialize};
+
+use crate::media::{
+    AudioConfig, Geometry, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport, VideoConfig,
+    WallClock,
+};
+use crate::plan::{Backend, Candidate};
+
+/// Names a rendition within one pixels worker.
+pub type RenditionId = u32;
+
+/// What an ingest worker is to fetch. Sent over the link so that credentials never stand in arguments or environment.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct IngestTask {
+    /// `rtsp://host[:port]/path`, without credentials.
+    pub url: String,
+    /// The camera's user name.
+    pub username: Option<String>,
+    /// The camera's password.
+    pub password: Option<String>,
+    /// How RTP travels.
+    pub transport: Transport,
+    /// Milliseconds for connecting and the RTSP handshake.
+    pub connect_ms: u32,
+    /// Milliseconds from PLAY to the first media.
+    pub first_media_ms: u32,
+    /// Milliseconds without media after which the camera counts as gone.
+    pub idle_ms: u32,
+}
+
+impl std::fmt::Debug for IngestTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IngestTask").field("url", &self.url).field("transport", &self.transport).finish_non_exhaustive()
+    }
+}
+
+/// A pixels worker: decodes one source, makes renditions and stills.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PixelsTask {
+    /// What the packets are to be read with.
+    pub config: VideoConfig,
+    /// Where decoding runs.
+    pub decode: Backend,
+}
+
+/// What a worker is to be; the first message on every link.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Role {
+    /// `camshaft worker ingest`.
+    Ingest(IngestTask),
+    /// `camshaft-engine`, role pattern.
+    Pattern(PatternSource),
+    /// `camshaft-engine`, role pixels.
+    Pixels(PixelsTask),
+}
+
+/// Supervisor to worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// The worker's role; the first message, once.
+    Begin(Role),
+    /// Pixels: an access unit, in the payload. Answered by [`FromWorker::Consumed`] once it has been dealt with.
+    Packet(PacketHeader),
+    /// Pixels: start a rendition.
+    AddRendition {
+        /// Chosen by the supervisor, new for each.
+        id: RenditionId,
+        /// What to make.
+        spec: RenditionSpec,
+        /// Where scaling and encoding run.
+        stages: Candidate,
+        /// Pictures up to and including this time were delivered before and are not made again.
+        after: Option<MediaTime>,
+    },
+    /// Pixels: stop a rendition.
+    RemoveRendition {
+        /// Which.
+        id: RenditionId,
+    },
+    /// Pixels: the next picture of this encoded rendition becomes an IDR.
+    ForceKeyframe {
+        /// Which.
+        id: RenditionId,
+    },
+    /// Pixels: the newest picture decoded so far as JPEG; answered by [`FromWorker::Still`].
+    Still {
+        /// Repeated in the answer.
+        id: u32,
+        /// Size and quality.
+        spec: StillSpec,
+        /// The newest picture not after this time; needs [`ToWorker::KeepStill`] before the packets. `None`: the newest.
+        at: Option<MediaTime>,
+    },
+    /// Pixels: while packets come in, keep the newest picture not after this time for a later [`ToWorker::Still`].
+    KeepStill {
+        /// The time.
+        at: MediaTime,
+    },
+    /// Pixels: no packet follows; give out what the decoder holds back, then answer [`FromWorker::Drained`].
+    Drain,
+    /// Any role: end in good order. Closing the link does the same.
+    Stop,
+}
+
+/// A picture without its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameHeader {
+    /// Time of the picture; on the rendition's grid if it has one.
+    pub pts: MediaTime,
+    /// When the picture it was made from was received.
+    pub wall: WallClock,
+    /// Size in pixels.
+    pub size: Geometry,
+}
+
+/// Why a worker gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// Connecting failed or timed out.
+    Connect,
+    /// The camera refused the credentials.
+    Auth,
+    /// The camera has no such path (RTSP 404) or refuses to play it.
+    Refused,
+    /// Media stopped coming.
+    Idle,
+    /// The camera broke the protocol.
+    Protocol,
+    /// The camera ended the session.
+    Ended,
+    /// No track in a codec that camshaft carries.
+    Unsupported,
+    /// Past a limit: picture size, memory that the parameter sets ask for, access unit size.
+    Limit,
+    /// A codec or driver could not be set up or gave an error that cannot be skipped.
+    Codec,
+}
+
+impl FailureKind {
+    /// The name used in status, metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Auth => "auth",
+            Self::Refused => "refused",
+            Self::Idle => "idle",
+            Self::Protocol => "protocol",
+            Self::Ended => "ended",
+            Self::Unsupported => "unsupported",
+            Self::Limit => "limit",
+            Self::Codec => "codec",
+        }
+    }
+}
+
+/// Worker to supervisor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The role is understood and set up.
+    Ready,
+    /// Sources: the video track's configuration, before the first packet of each generation.
+    VideoConfig(VideoConfig),
+    /// Sources: the audio track's configuration, before its first packet.
+    AudioConfig(AudioConfig),
+    /// Sources: an access unit, in the payload.
+    Packet(PacketHeader),
+    /// Sources: this many RTP packets were lost, or access units were unusable and left out.
+    Lost {
+        /// How many.
+        packets: u32,
+    },
+    /// Pixels: another packet has been dealt with.
+    Consumed {
+        /// Pictures that came out of the decoder so far.
+        decoded: u64,
+        /// Packets that the decoder refused so far.
+        broken: u64,
+    },
+    /// Pixels: a picture of a raw or JPEG rendition, in the payload.
+    Frame {
+        /// Which rendition.
+        id: RenditionId,
+        /// Time and size.
+        header: FrameHeader,
+    },
+    /// Pixels: an encoded rendition's configuration, before its first packet.
+    EncodedConfig {
+        /// Which rendition.
+        id: RenditionId,
+        /// What its packets are to be read with.
+        config: VideoConfig,
+    },
+    /// Pixels: an access unit of an encoded rendition, in the payload; parameter sets stand before each IDR.
+    Encoded {
+        /// Which rendition.
+        id: RenditionId,
+        /// Times and key flag.
+        header: PacketHeader,
+    },
+    /// Pixels: the JPEG asked for, in the payload; `None` while no picture has been decoded.
+    Still {
+        /// From the request.
+        id: u32,
+        /// Time and size of the picture.
+        header: Option<FrameHeader>,
+    },
+    /// Pixels: a rendition could not be made; the others go on.
+    RenditionFailed {
+        /// Which rendition.
+        id: RenditionId,
+        /// What happened, for people.
+        message: String,
+    },
+    /// Pixels: everything that was sent has been dealt with.
+    Drained,
+    /// The worker gives up and ends.
+    Failed {
+        /// For machines.
+        kind: FailureKind,
+        /// For people; no credentials.
+        message: String,
+    },
+}

@@ -1,0 +1,23 @@
+//! The vocabulary of the program: pure data, no I/O, no threads, no FFmpeg.
+
+mod codec;
+mod geometry;
+pub mod nal;
+mod packet;
+mod parameter_sets;
+pub mod pattern;
+mod pixel;
+mod request;
+mod source;
+mod time;
+
+pub use codec::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
+pub use geometry::{Crop, Geometry, MAX_PIXELS};
+pub use packet::{MAX_ACCESS_UNIT, Packet, PacketHeader, Track, TrackConfig};
+pub use parameter_sets::{StreamParameters, parse_parameter_sets};
+pub use pixel::PixelFormat;
+pub use request::{
+    EncodeSpec, OutputRequest, OutputSpec, RateControl, RenditionRequest, RenditionSpec, StillSpec, resolve_size,
+};
+pub use source::{PatternSource, StreamId, Transport};
+pub use time::{FrameGrid, FrameRate, MediaTime, WallClock};
