@@ -2,6 +2,8 @@
 //! camshaft
 
 pub mod error;
+pub mod fanout;
 pub mod link;
 pub mod media;
 pub mod plan;
+pub mod ring;
