@@ -13,6 +13,13 @@
 //! Everything that arrives is hostile until checked: lengths are capped before anything is allocated.
 
 mod message;
+mod spawn;
+mod stderr;
+mod usage;
 pub mod wire;
+mod worker;
 
 pub use message::*;
+pub use spawn::{Program, Programs, Spawner};
+pub use usage::{Usage, usage};
+pub use worker::{Exit, Outgoing, Worker, WorkerEvent, WorkerGone};

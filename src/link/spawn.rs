@@ -1,0 +1,158 @@
+//! Starting workers. A process's parent-death signal fires when the *thread* that spawned it ends, so one thread that
+//! lives as long as the supervisor does all the spawning.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::stderr::{self, Label};
+use super::worker::Worker;
+use crate::error::{Error, Result};
+
+/// Which program a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `camshaft worker ingest`: network, no FFmpeg.
+    Ingest,
+    /// `camshaft-engine`: FFmpeg, no network.
+    Engine,
+}
+
+/// Where the programs are.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// This program.
+    pub camshaft: PathBuf,
+    /// The engine.
+    pub engine: PathBuf,
+}
+
+impl Programs {
+    /// This program, and the engine beside it.
+    ///
+    /// # Errors
+    /// If either is not there; the message says where it was looked for.
+    pub fn find() -> Result<Self> {
+        let camshaft = std::env::current_exe().map_err(|error| {
+            Error::internal("cannot tell this program's own path (is /proc mounted?)").with_source(error)
+        })?;
+        let engine = camshaft.with_file_name("camshaft-engine");
+        if !engine.is_file() {
+            let message = format!("the engine is missing: expected it beside this program at {}", engine.display());
+            return Err(Error::unavailable(message));
+        }
+        Ok(Self { camshaft, engine })
+    }
+
+    fn command(&self, program: Program) -> (&Path, &[&str]) {
+        match program {
+            Program::Ingest => (&self.camshaft, &["worker", "ingest"]),
+            Program::Engine => (&self.engine, &[]),
+        }
+    }
+}
+
+struct Order {
+    program: Program,
+    label: Arc<str>,
+    done: oneshot::Sender<std::io::Result<Worker>>,
+}
+
+/// Starts workers; keeps one spare engine ready, because linking FFmpeg takes a tenth of a second of CPU.
+#[derive(Debug)]
+pub struct Spawner {
+    orders: mpsc::UnboundedSender<Order>,
+    spare: Mutex<Option<Worker>>,
+}
+
+impl Spawner {
+    /// Starts the spawning thread. Workers see only `environment`. Call within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start(programs: Programs, environment: Vec<(OsString, OsString)>) -> Result<Self> {
+        let (orders, mut queue) = mpsc::unbounded_channel::<Order>();
+        let runtime = Handle::current();
+        std::thread::Builder::new()
+            .name("spawner".into())
+            .spawn(move || {
+                let _inside = runtime.enter();
+                while let Some(order) = queue.blocking_recv() {
+                    let result = spawn(&programs, &environment, order.program, order.label);
+                    // An asker that went away drops the worker, which ends it.
+                    let _ = order.done.send(result);
+                }
+            })
+            .map_err(|error| Error::internal("cannot start the spawning thread").with_source(error))?;
+        Ok(Self { orders, spare: Mutex::default() })
+    }
+
+    /// A new worker whose log lines carry `label`; for an engine the spare one, if it is ready.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub async fn worker(&self, program: Program, label: &str) -> Result<Worker> {
+        if program == Program::Engine
+            && let Some(spare) = self.spare.lock().await.take().filter(Worker::is_alive)
+        {
+            spare.set_label(label);
+            return Ok(spare);
+        }
+        self.order(program, label).await
+    }
+
+    /// Starts a spare engine unless one waits already. Costs nothing when called often.
+    pub async fn prepare_spare(&self) {
+        let mut spare = self.spare.lock().await;
+        if spare.as_ref().is_some_and(Worker::is_alive) {
+            return;
+        }
+        match self.order(Program::Engine, "spare").await {
+            Ok(worker) => *spare = Some(worker),
+            Err(error) => tracing::warn!(error = error.chain(), "no spare engine could be started"),
+        }
+    }
+
+    /// Ends the spare engine.
+    pub async fn dismiss_spare(&self) {
+        self.spare.lock().await.take();
+    }
+
+    async fn order(&self, program: Program, label: &str) -> Result<Worker> {
+        let (done, result) = oneshot::channel();
+        let gone = || Error::internal("the spawning thread has ended");
+        self.orders.send(Order { program, label: label.into(), done }).map_err(|_| gone())?;
+        result
+            .await
+            .map_err(|_| gone())?
+            .map_err(|error| Error::unavailable(format!("cannot start a worker ({program:?})")).with_source(error))
+    }
+}
+
+fn spawn(
+    programs: &Programs,
+    environment: &[(OsString, OsString)],
+    program: Program,
+    label: Arc<str>,
+) -> std::io::Result<Worker> {
+    let (own, theirs) = std::os::unix::net::UnixStream::pair()?;
+    own.set_nonblocking(true)?;
+    let (path, arguments) = programs.command(program);
+    let mut child = tokio::process::Command::new(path)
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let label = Label::new(label);
+    if let Some(pipe) = child.stderr.take() {
+        tokio::spawn(stderr::log_lines(pipe, child.id().unwrap_or_default(), label.clone()));
+    }
+    Ok(Worker::new(child, tokio::net::UnixStream::from_std(own)?, label))
+}

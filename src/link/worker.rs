@@ -1,0 +1,178 @@
+//! A running worker, seen from the supervisor: a mailbox each way, and how it ended.
+
+use bytes::Bytes;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::process::Child;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::stderr::Label;
+use super::{FromWorker, ToWorker, wire};
+
+/// Messages queued towards a worker; what does not fit waits at its source, where it can be dropped sensibly.
+const OUTBOX: usize = 8;
+/// Messages queued from a worker; its owner takes them as they come.
+const INBOX: usize = 16;
+
+/// A worker process. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Worker {
+    /// The process id.
+    pub pid: u32,
+    /// Messages to the worker.
+    pub outbox: mpsc::Sender<Outgoing>,
+    inbox: mpsc::Receiver<Incoming>,
+    exit: oneshot::Receiver<Exit>,
+    kill: CancellationToken,
+    label: Label,
+    _kill_on_drop: DropGuard,
+}
+
+/// A message to a worker with its payload.
+pub type Outgoing = (ToWorker, Bytes);
+
+type Incoming = (FromWorker, Bytes);
+
+/// Something that a worker did.
+#[derive(Debug)]
+pub enum WorkerEvent {
+    /// It said something; media bytes are in the payload.
+    Message(FromWorker, Bytes),
+    /// It ended; nothing follows.
+    Exited(Exit),
+}
+
+/// How a worker ended, for people: `exit code 1`, `killed by signal 9 (SIGKILL)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// What happened.
+    pub description: String,
+}
+
+impl Worker {
+    pub(super) fn new(child: Child, socket: UnixStream, label: Label) -> Self {
+        let pid = child.id().unwrap_or_default();
+        let (outbox, outgoing) = mpsc::channel(OUTBOX);
+        let (incoming, inbox) = mpsc::channel(INBOX);
+        let (exited, exit) = oneshot::channel();
+        let kill = CancellationToken::new();
+        let (reader, writer) = socket.into_split();
+        tokio::spawn(write(writer, outgoing));
+        tokio::spawn(read(reader, incoming, kill.clone()));
+        tokio::spawn(reap(child, kill.clone(), exited));
+        let guard = kill.clone().drop_guard();
+        Self { pid, outbox, inbox, exit, kill, label, _kill_on_drop: guard }
+    }
+
+    /// What the worker says next, or how it ended. Cancel-safe.
+    pub async fn next(&mut self) -> WorkerEvent {
+        match self.inbox.recv().await {
+            Some((message, payload)) => WorkerEvent::Message(message, payload),
+            None => {
+                // The link is closed: nothing more can come of the process, should it still run.
+                self.kill.cancel();
+                let unknown = || Exit { description: "ended".into() };
+                let exit = if self.exit.is_terminated() {
+                    unknown()
+                } else {
+                    (&mut self.exit).await.unwrap_or_else(|_| unknown())
+                };
+                WorkerEvent::Exited(exit)
+            }
+        }
+    }
+
+    /// Queues a message, waiting for room; an error means that the worker is gone, which [`Self::next`] tells in full.
+    pub async fn send(&self, message: ToWorker, payload: Bytes) -> Result<(), WorkerGone> {
+        self.outbox.send((message, payload)).await.map_err(|_| WorkerGone)
+    }
+
+    /// Whether the process may still be running.
+    pub fn is_alive(&self) -> bool {
+        !self.outbox.is_closed() && !self.kill.is_cancelled()
+    }
+
+    /// Says in the log whose lines the worker's standard error are.
+    pub fn set_label(&self, label: impl Into<Arc<str>>) {
+        self.label.set(label.into());
+    }
+
+    /// SIGKILL: a driver that hangs ignores everything else.
+    pub fn kill(&self) {
+        self.kill.cancel();
+    }
+
+    /// Asks the worker to end and gives it `grace` before it is killed. Returns once it is gone.
+    pub async fn stop(mut self, grace: Duration) {
+        let polite = async {
+            let _ = self.send(ToWorker::Stop, Bytes::new()).await;
+            while !matches!(self.next().await, WorkerEvent::Exited(_)) {}
+        };
+        if tokio::time::timeout(grace, polite).await.is_err() {
+            self.kill();
+            while !matches!(self.next().await, WorkerEvent::Exited(_)) {}
+        }
+    }
+}
+
+/// The worker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerGone;
+
+async fn write(mut socket: tokio::net::unix::OwnedWriteHalf, mut outgoing: mpsc::Receiver<Outgoing>) {
+    while let Some((message, payload)) = outgoing.recv().await {
+        if wire::send_async(&mut socket, &message, &payload).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read(mut socket: tokio::net::unix::OwnedReadHalf, incoming: mpsc::Sender<Incoming>, kill: CancellationToken) {
+    loop {
+        match wire::receive_async(&mut socket).await {
+            Ok(Some(message)) => {
+                if incoming.send(message).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(%error, "a worker broke the link's protocol and is ended");
+                kill.cancel();
+                return;
+            }
+        }
+    }
+}
+
+async fn reap(mut child: Child, kill: CancellationToken, exited: oneshot::Sender<Exit>) {
+    let status = tokio::select! {
+        status = child.wait() => status,
+        () = kill.cancelled() => {
+            // Fails only if the process is gone already.
+            let _ = child.start_kill();
+            child.wait().await
+        }
+    };
+    let description = match status {
+        Ok(status) => describe(status),
+        Err(error) => format!("cannot be waited for: {error}"),
+    };
+    let _ = exited.send(Exit { description });
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => {
+            let name = rustix::process::Signal::from_named_raw(signal).map(|signal| format!("{signal:?}"));
+            let name = name.unwrap_or_default().to_uppercase();
+            format!("killed by signal {signal}{}", if name.is_empty() { name } else { format!(" ({name})") })
+        }
+        (None, None) => "ended".into(),
+    }
+}
