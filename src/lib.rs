@@ -4,4 +4,5 @@
 pub mod error;
 pub mod link;
 pub mod media;
+pub mod output;
 pub mod plan;

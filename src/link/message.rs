@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::{
-    AudioConfig, Geometry, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport, VideoConfig,
-    WallClock,
+    AudioConfig, FrameHeader, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport, VideoConfig,
 };
 use crate::plan::{Backend, Candidate};
 
@@ -102,17 +101,6 @@ pub enum ToWorker {
     Drain,
     /// Any role: end in good order. Closing the link does the same.
     Stop,
-}
-
-/// A picture without its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrameHeader {
-    /// Time of the picture; on the rendition's grid if it has one.
-    pub pts: MediaTime,
-    /// When the picture it was made from was received.
-    pub wall: WallClock,
-    /// Size in pixels.
-    pub size: Geometry,
 }
 
 /// Why a worker gives up.

@@ -1,6 +1,7 @@
 //! The vocabulary of the program: pure data, no I/O, no threads, no FFmpeg.
 
 mod codec;
+mod frame;
 mod geometry;
 pub mod nal;
 mod packet;
@@ -12,6 +13,7 @@ mod source;
 mod time;
 
 pub use codec::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
+pub use frame::{Frame, FrameHeader};
 pub use geometry::{Crop, Geometry, MAX_PIXELS};
 pub use packet::{MAX_ACCESS_UNIT, Packet, PacketHeader, Track, TrackConfig};
 pub use parameter_sets::{StreamParameters, parse_parameter_sets};
