@@ -5,5 +5,6 @@ pub mod error;
 pub mod fanout;
 pub mod link;
 pub mod media;
+pub mod output;
 pub mod plan;
 pub mod ring;

@@ -1,4 +1,4 @@
-//! Pictures that have left a pixels worker: raw or as JPEG.
+//! Decoded pictures, as they leave a pixels worker.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub struct FrameHeader {
     pub size: Geometry,
 }
 
-/// A picture: raw planes without padding, or one JPEG.
+/// One picture: raw pixels or a JPEG, as its rendition says.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// Time and size.

@@ -50,6 +50,17 @@ impl WallClock {
     }
 }
 
+impl fmt::Display for WallClock {
+    /// As RFC 3339 in UTC with milliseconds, e.g. `2026-11-23T10:00:00.040Z`. Times outside the years -9999 to 9999 are
+    /// written as the nearest end of that range.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let range = jiff::Timestamp::MIN.as_microsecond()..=jiff::Timestamp::MAX.as_microsecond();
+        let micros = self.0.clamp(*range.start(), *range.end());
+        let moment = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        write!(f, "{moment:.3}")
+    }
+}
+
 /// Frames a second as a fraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FrameRate {
@@ -147,6 +158,14 @@ mod tests {
         for bad in ["0", "-1", "x", "241", "1/0", "1.2345", "9999999999.9", ""] {
             assert!(bad.parse::<FrameRate>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_wall_clock_is_written_as_rfc_3339() {
+        assert_eq!(WallClock(1_795_428_000_040_999).to_string(), "2026-11-23T10:00:00.040Z");
+        assert_eq!(WallClock(0).to_string(), "1970-01-01T00:00:00.000Z");
+        assert!(WallClock(i64::MAX).to_string().starts_with("9999-12-30"));
+        assert!(WallClock(i64::MIN).to_string().starts_with("-009999-01-02"));
     }
 
     #[test]
