@@ -1,10 +1,14 @@
 #![forbid(unsafe_code)]
 //! camshaft
 
+pub mod cli;
+pub mod config;
 pub mod error;
 pub mod fanout;
 pub mod link;
 pub mod media;
+pub mod metrics;
 pub mod output;
 pub mod plan;
 pub mod ring;
+pub mod stream;

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -55,6 +56,9 @@ impl Programs {
     }
 }
 
+/// How long after a worker was taken the next spare is started.
+const SPARE_DELAY: Duration = Duration::from_secs(1);
+
 struct Order {
     program: Program,
     label: Arc<str>,
@@ -73,7 +77,7 @@ impl Spawner {
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn start(programs: Programs, environment: Vec<(OsString, OsString)>) -> Result<Self> {
+    pub fn start(programs: Programs, environment: Vec<(OsString, OsString)>) -> Result<Arc<Self>> {
         let (orders, mut queue) = mpsc::unbounded_channel::<Order>();
         let runtime = Handle::current();
         std::thread::Builder::new()
@@ -87,24 +91,36 @@ impl Spawner {
                 }
             })
             .map_err(|error| Error::internal("cannot start the spawning thread").with_source(error))?;
-        Ok(Self { orders, spare: Mutex::default() })
+        Ok(Arc::new(Self { orders, spare: Mutex::default() }))
     }
 
     /// A new worker whose log lines carry `label`; for an engine the spare one, if it is ready.
     ///
     /// # Errors
     /// If the process cannot be started.
-    pub async fn worker(&self, program: Program, label: &str) -> Result<Worker> {
-        if program == Program::Engine
-            && let Some(spare) = self.spare.lock().await.take().filter(Worker::is_alive)
-        {
-            spare.set_label(label);
-            return Ok(spare);
+    pub async fn worker(self: &Arc<Self>, program: Program, label: &str) -> Result<Worker> {
+        if program == Program::Ingest {
+            return self.order(program, label).await;
         }
-        self.order(program, label).await
+        let spare = self.spare.lock().await.take().filter(Worker::is_alive);
+        let spawner = Arc::downgrade(self);
+        tokio::spawn(async move {
+            // The machine is busy with the worker's first pictures now.
+            tokio::time::sleep(SPARE_DELAY).await;
+            if let Some(spawner) = spawner.upgrade() {
+                spawner.prepare_spare().await;
+            }
+        });
+        match spare {
+            Some(spare) => {
+                spare.set_label(label);
+                Ok(spare)
+            }
+            None => self.order(program, label).await,
+        }
     }
 
-    /// Starts a spare engine unless one waits already. Costs nothing when called often.
+    /// Starts a spare engine unless one waits already.
     pub async fn prepare_spare(&self) {
         let mut spare = self.spare.lock().await;
         if spare.as_ref().is_some_and(Worker::is_alive) {

@@ -45,8 +45,7 @@ pub struct WallClock(pub i64);
 impl WallClock {
     /// The wall clock now.
     pub fn now() -> Self {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Self(since.map_or(0, |since| since.as_micros() as i64))
+        std::time::SystemTime::now().into()
     }
 }
 
@@ -58,6 +57,13 @@ impl fmt::Display for WallClock {
         let micros = self.0.clamp(*range.start(), *range.end());
         let moment = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         write!(f, "{moment:.3}")
+    }
+}
+
+impl From<std::time::SystemTime> for WallClock {
+    fn from(time: std::time::SystemTime) -> Self {
+        let since = time.duration_since(std::time::UNIX_EPOCH);
+        Self(since.map_or(0, |since| since.as_micros() as i64))
     }
 }
 

@@ -1,0 +1,43 @@
+//! The commands, one file each. Only this module reads arguments and environment.
+
+mod bench;
+mod serve;
+mod worker;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Owns the GPU so that camera applications don't have to: pulls each camera once, decodes once, serves everyone.
+#[derive(Debug, Parser)]
+#[command(name = "camshaft", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service.
+    Serve(serve::Args),
+    /// Measure the service against the ffmpeg processes it replaces.
+    Bench(bench::Args),
+    /// Used by the service itself to start its processes.
+    #[command(hide = true)]
+    Worker(worker::Args),
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Worker(args) => return worker::run(args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("camshaft: {}", error.chain());
+            ExitCode::FAILURE
+        }
+    }
+}

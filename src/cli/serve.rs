@@ -1,0 +1,232 @@
+//! `camshaft serve`: configuration in, streams and servers up, and down again in order.
+
+mod files;
+mod logs;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Config};
+use crate::error::{Error, Result};
+use crate::http::{self, AdminState, ApiState, ServerOptions};
+use crate::link::{Programs, Spawner};
+use crate::metrics::Metrics;
+use crate::stream::{Context, Streams};
+use files::Files;
+
+/// Run the service.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration; `conf.d/*.yaml` beside it is read as well. Both are watched for changes.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: logs::Format,
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// If the configuration is wrong (every mistake is named), an address is taken, or the engine is missing.
+pub fn run(args: Args) -> Result<ExitCode> {
+    logs::start(args.log_format);
+    let files = Files::new(args.config);
+    let config = files.load()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("camshaft")
+        .build()
+        .map_err(|error| Error::internal("cannot start the runtime").with_source(error))?;
+    let code = runtime.block_on(Service::start(files, config))?;
+    // Whatever still blocks a thread must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    Ok(code)
+}
+
+/// The running service.
+struct Service {
+    files: Files,
+    config: Config,
+    streams: Arc<Streams>,
+    spawner: Arc<Spawner>,
+    metrics: Arc<Metrics>,
+    ready: watch::Sender<bool>,
+    /// Ends servers and housekeeping.
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Service {
+    async fn start(files: Files, config: Config) -> Result<ExitCode> {
+        let signals = Signals::listen()?;
+        let spawner = Spawner::start(Programs::find()?, worker_environment())?;
+        let metrics = Arc::new(Metrics::new());
+        let context = Context::new(spawner.clone(), metrics.clone(), config.limits.clone());
+        let streams = Streams::new(Arc::new(context));
+        let (ready, is_ready) = watch::channel(false);
+        let mut service = Self {
+            files,
+            config,
+            streams,
+            spawner,
+            metrics,
+            ready,
+            cancel: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        service.open_servers(is_ready).await?;
+        service.spawner.prepare_spare().await;
+        service.streams.apply(service.config.streams.clone()).await?;
+        service.tasks.spawn(service.streams.clone().watch_leases(service.cancel.clone()));
+        service.ready.send_replace(true);
+        tracing::info!(http = %service.config.server.http, admin = %service.config.server.admin, "ready");
+        Ok(service.run(signals).await)
+    }
+
+    async fn open_servers(&self, ready: watch::Receiver<bool>) -> Result<()> {
+        let limits = &self.config.limits;
+        let options = ServerOptions { stalled: limits.stalled_consumer };
+        let api = http::api(ApiState::new(
+            self.streams.clone(),
+            self.config.defaults.clone(),
+            limits,
+            self.metrics.clone(),
+            self.cancel.clone(),
+        ));
+        let metrics = self.metrics.clone();
+        let admin = http::admin(AdminState { ready, metrics: Arc::new(move || metrics.text()) });
+        for (address, router, key) in
+            [(self.config.server.http, api, "server.http"), (self.config.server.admin, admin, "server.admin")]
+        {
+            let listener = listen(address, key).await?;
+            self.tasks.spawn(http::serve(listener, router, options, self.cancel.clone()));
+        }
+        Ok(())
+    }
+
+    async fn run(mut self, mut signals: Signals) -> ExitCode {
+        let watcher = config::watch(&self.files.watched());
+        let (_watching, mut changed) = match watcher {
+            Ok((guard, changed)) => (Some(guard), Some(changed)),
+            Err(error) => {
+                tracing::warn!(%error, "the configuration is not watched; send SIGHUP after changing it");
+                (None, None)
+            }
+        };
+        loop {
+            let change = async {
+                match &mut changed {
+                    Some(changed) => changed.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = signals.stop() => break,
+                () = signals.reload() => self.reload().await,
+                Some(()) = change => self.reload().await,
+            }
+        }
+        self.stop(signals).await
+    }
+
+    /// Reads the configuration again; an invalid one changes nothing.
+    async fn reload(&mut self) {
+        let config = match self.files.load() {
+            Ok(config) => config,
+            Err(error) => {
+                self.metrics.config_loads.with_label_values(&["refused"]).inc();
+                tracing::error!("the configuration is left as it was: {}", error.chain());
+                return;
+            }
+        };
+        if config == self.config {
+            return;
+        }
+        if config.server != self.config.server || config.limits != self.config.limits {
+            tracing::warn!("changes to 'server' and 'limits' take effect at the next start");
+        }
+        self.metrics.config_loads.with_label_values(&["applied"]).inc();
+        match self.streams.apply(config.streams.clone()).await {
+            Ok(()) => tracing::info!("the configuration was reloaded"),
+            Err(error) => tracing::error!(error = error.chain(), "not every stream of the configuration could be started"),
+        }
+        self.config = config;
+    }
+
+    /// Ends in order: not ready, no new requests, streams and their workers, servers.
+    async fn stop(self, mut signals: Signals) -> ExitCode {
+        tracing::info!("stopping");
+        self.ready.send_replace(false);
+        self.cancel.cancel();
+        self.tasks.close();
+        let (streams, spawner, tasks) = (self.streams.clone(), self.spawner.clone(), self.tasks.clone());
+        let orderly = async move {
+            streams.stop().await;
+            spawner.dismiss_spare().await;
+            tasks.wait().await;
+        };
+        tokio::select! {
+            () = orderly => {
+                tracing::info!("stopped");
+                ExitCode::SUCCESS
+            }
+            () = tokio::time::sleep(self.config.limits.drain) => {
+                tracing::error!("not everything ended within {:?}; leaving all the same", self.config.limits.drain);
+                ExitCode::FAILURE
+            }
+            () = signals.stop() => {
+                tracing::warn!("second signal: leaving at once");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).map_err(|error| Error::internal("cannot listen for signals").with_source(error));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn reload(&mut self) {
+        self.hangup.recv().await;
+    }
+}
+
+async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Error::unavailable(format!("cannot listen on {address} ({key}): choose another address or end its owner")).with_source(error)
+    })
+}
+
+/// What workers see of the environment: what chooses the VA driver, nothing else.
+fn worker_environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LIBVA_")).collect()
+}

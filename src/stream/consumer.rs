@@ -1,0 +1,213 @@
+//! The consumers' side: streams of packets and pictures that are counted while they live and end when the camera stays
+//! away.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+use super::context::Place;
+use super::facts::SourceFacts;
+use super::pixels::Command;
+use super::rendition::Rendition;
+use super::status::State;
+use crate::fanout::{Delivery, Subscription};
+use crate::link::RenditionId;
+use crate::media::{AudioConfig, Frame, FrameRate, RenditionSpec, VideoConfig};
+use crate::metrics::StreamMetrics;
+use crate::ring::{Read, Reader};
+
+/// Counts how many want a stream.
+#[derive(Debug)]
+pub struct Demand(Arc<watch::Sender<usize>>);
+
+impl Demand {
+    /// One more.
+    pub fn new(count: &Arc<watch::Sender<usize>>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Demand {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// What every consumer holds; given back when dropped.
+#[derive(Debug)]
+pub struct Ticket {
+    metrics: Arc<StreamMetrics>,
+    kind: &'static str,
+    _demand: Demand,
+    _places: [Place; 2],
+}
+
+impl Ticket {
+    /// A consumer of `kind` (`packets`, `pictures`).
+    pub fn new(metrics: Arc<StreamMetrics>, kind: &'static str, demand: Demand, places: [Place; 2]) -> Self {
+        metrics.all.consumers.with_label_values(&[metrics.id(), kind]).inc();
+        Self { metrics, kind, _demand: demand, _places: places }
+    }
+
+    fn count_dropped(&self, count: u64) {
+        self.metrics.count_by(&self.metrics.all.consumer_dropped, self.kind, count);
+    }
+
+    fn note_stalled(&self) {
+        tracing::info!(stream = self.metrics.id(), kind = self.kind, "a stalled consumer was closed");
+        self.metrics.count(&self.metrics.all.consumers_stalled, 1);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.metrics.all.consumers.with_label_values(&[self.metrics.id(), self.kind]).dec();
+    }
+}
+
+/// A use of a rendition; the pixels task hears when it ends.
+#[derive(Debug)]
+pub struct RenditionUse {
+    rendition: Arc<Rendition>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl RenditionUse {
+    /// A use of `rendition`, which counted it already.
+    pub fn new(rendition: Arc<Rendition>, commands: mpsc::UnboundedSender<Command>) -> Self {
+        Self { rendition, commands }
+    }
+
+    /// The rendition's name within the worker.
+    pub fn id(&self) -> RenditionId {
+        self.rendition.id
+    }
+
+    /// The rendition.
+    pub fn rendition(&self) -> &Arc<Rendition> {
+        &self.rendition
+    }
+}
+
+impl Drop for RenditionUse {
+    fn drop(&mut self) {
+        // The task is gone when the stream is: nothing is left to release.
+        let _ = self.commands.send(Command::Release(self.rendition.id));
+    }
+}
+
+/// Resolves when the source has been away for `hold` at a stretch.
+#[derive(Debug)]
+pub struct Absence {
+    state: watch::Receiver<State>,
+    hold: Duration,
+}
+
+impl Absence {
+    /// Watches `facts`.
+    pub fn new(facts: &SourceFacts, hold: Duration) -> Self {
+        Self { state: facts.watch_state(), hold }
+    }
+
+    /// Resolves once the source has been away for the whole hold, or for good. Cancel-safe up to the current wait,
+    /// which starts anew.
+    async fn too_long(&mut self) {
+        loop {
+            if self.state.wait_for(|state| *state != State::Live).await.is_err() {
+                return;
+            }
+            let back = self.state.wait_for(|state| *state == State::Live);
+            match tokio::time::timeout(self.hold, back).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// A packet consumer; counted while it lives.
+#[derive(Debug)]
+pub struct PacketStream {
+    /// What the first video packet is to be read with.
+    pub video: Arc<VideoConfig>,
+    /// The audio track that comes along, if any.
+    pub audio: Option<Arc<AudioConfig>>,
+    pub(super) first: Option<Read>,
+    pub(super) reader: Reader,
+    pub(super) absence: Absence,
+    pub(super) ticket: Ticket,
+    pub(super) rendition: Option<RenditionUse>,
+}
+
+impl PacketStream {
+    /// The next packet or a gap; `None` when the stream has ended or the camera stayed away too long.
+    pub async fn next(&mut self) -> Option<Read> {
+        let read = match self.first.take() {
+            Some(read) => read,
+            None => tokio::select! {
+                biased;
+                read = self.reader.next() => read?,
+                () = self.absence.too_long() => return None,
+            },
+        };
+        if let Read::Skipped(count) = read {
+            self.ticket.count_dropped(count);
+            if let Some(used) = &self.rendition {
+                used.rendition().dropped.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+        Some(read)
+    }
+
+    /// What [`Self::next`] would yield, if it is there already.
+    pub fn try_next(&mut self) -> Option<Read> {
+        self.first.take().or_else(|| self.reader.try_next())
+    }
+
+    /// Counts this consumer as closed because it took nothing.
+    pub fn note_stalled(&self) {
+        self.ticket.note_stalled();
+    }
+}
+
+/// A picture consumer; counted while it lives.
+#[derive(Debug)]
+pub struct PictureStream {
+    /// What is made.
+    pub spec: RenditionSpec,
+    /// The nominal rate: the one asked for, else the source's, else 25.
+    pub fps: FrameRate,
+    pub(super) first: Option<Delivery<Frame>>,
+    pub(super) pictures: Subscription<Frame>,
+    pub(super) absence: Absence,
+    pub(super) ticket: Ticket,
+    pub(super) rendition: RenditionUse,
+}
+
+impl PictureStream {
+    /// The next picture, and how many this consumer lost before it; `None` when the stream has ended or the camera
+    /// stayed away too long.
+    pub async fn next(&mut self) -> Option<Delivery<Frame>> {
+        let delivery = match self.first.take() {
+            Some(delivery) => delivery,
+            None => tokio::select! {
+                biased;
+                delivery = self.pictures.next() => delivery?,
+                () = self.rendition.rendition().ended() => return None,
+                () = self.absence.too_long() => return None,
+            },
+        };
+        if delivery.dropped > 0 {
+            self.ticket.count_dropped(delivery.dropped);
+            self.rendition.rendition().dropped.fetch_add(delivery.dropped, Ordering::Relaxed);
+        }
+        Some(delivery)
+    }
+
+    /// Counts this consumer as closed because it took nothing.
+    pub fn note_stalled(&self) {
+        self.ticket.note_stalled();
+    }
+}

@@ -1,0 +1,82 @@
+//! What every stream is given: the means of the process, and its limits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Semaphore;
+
+use crate::config::Limits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::link::Spawner;
+use crate::media::MediaTime;
+use crate::metrics::Metrics;
+use crate::plan::Capabilities;
+use crate::ring::RingLimits;
+
+/// Shared by all streams.
+#[derive(Debug)]
+pub struct Context {
+    /// Starts workers.
+    pub spawner: Arc<Spawner>,
+    /// The process's metrics.
+    pub metrics: Arc<Metrics>,
+    /// The limits of the configuration.
+    pub limits: Limits,
+    /// What the devices have proved.
+    pub capabilities: Capabilities,
+    /// Permits for short-lived workers beside the live ones.
+    pub beside: Semaphore,
+    consumers: Arc<AtomicUsize>,
+}
+
+/// A place among all consumers of the process; free again when dropped.
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
+
+impl Context {
+    /// The context of a process.
+    pub fn new(spawner: Arc<Spawner>, metrics: Arc<Metrics>, limits: Limits) -> Self {
+        let beside = Semaphore::new(limits.workers_beside);
+        Self { spawner, metrics, limits, capabilities: Capabilities::default(), beside, consumers: Arc::default() }
+    }
+
+    /// Takes a place for a consumer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Overloaded`] when `limits.consumers_total` are taken.
+    pub fn take_place(&self) -> Result<Place> {
+        take_place(&self.consumers, self.limits.consumers_total, "limits.consumers_total")
+    }
+
+    /// The bounds of a stream's ring.
+    pub fn ring_limits(&self) -> RingLimits {
+        let ticks = |duration: std::time::Duration| duration.as_micros() as i64 * MediaTime::HZ / 1_000_000;
+        RingLimits {
+            ticks: ticks(self.limits.ring_duration),
+            bytes: self.limits.ring_bytes,
+            hard_bytes: self.limits.ring_hard_bytes,
+            lag_ticks: ticks(self.limits.consumer_lag),
+            lag_bytes: self.limits.consumer_lag_bytes,
+        }
+    }
+}
+
+/// Takes one of `max` places counted by `taken`.
+///
+/// # Errors
+/// [`ErrorKind::Overloaded`] when all are taken; the message names `setting`.
+pub fn take_place(taken: &Arc<AtomicUsize>, max: usize, setting: &str) -> Result<Place> {
+    let free = |count: usize| (count < max).then_some(count + 1);
+    match taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free) {
+        Ok(_) => Ok(Place(taken.clone())),
+        Err(_) => {
+            let message = format!("all {max} places for consumers are taken ({setting}): try again when one has left");
+            Err(Error::new(ErrorKind::Overloaded, message))
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,270 @@
+//! The renditions of one stream, whichever worker makes them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+use super::super::context::Context;
+use super::super::rendition::{Rendition, RenditionKey, Sink};
+use super::{MAX_RENDITIONS, View};
+use crate::error::{Error, ErrorKind, Result};
+use crate::link::RenditionId;
+use crate::media::{
+    Frame, MediaTime, OutputRequest, Packet, PacketHeader, TrackConfig, VideoCodec, VideoConfig, WallClock,
+};
+use crate::metrics::StreamMetrics;
+use crate::plan::{Job, Policy, plan};
+
+/// All renditions of a stream.
+#[derive(Debug)]
+pub struct Renditions {
+    context: Arc<Context>,
+    metrics: Arc<StreamMetrics>,
+    view: Arc<View>,
+    next_id: RenditionId,
+    held: HashMap<RenditionId, Held>,
+}
+
+/// A rendition and what only the task knows of it.
+#[derive(Debug)]
+struct Held {
+    rendition: Arc<Rendition>,
+    /// Never removed: named in the configuration.
+    warm: bool,
+    /// When the last consumer left.
+    unused_since: Option<Instant>,
+    /// The newest time handed to consumers; nothing at or before it is handed out again.
+    delivered: Option<MediaTime>,
+    /// What an encoded rendition's packets are to be read with.
+    config: Option<Arc<VideoConfig>>,
+}
+
+impl Renditions {
+    /// The `warm` ones, kept for as long as the stream lives.
+    pub fn new(context: Arc<Context>, metrics: Arc<StreamMetrics>, view: Arc<View>, warm: Vec<RenditionKey>) -> Self {
+        let mut renditions = Self { context, metrics, view, next_id: 0, held: HashMap::new() };
+        for key in warm {
+            renditions.add(key, true);
+        }
+        renditions
+    }
+
+    /// Whether there is anything to make.
+    pub fn any(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Every rendition there is.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Rendition>> {
+        self.held.values().map(|held| &held.rendition)
+    }
+
+    /// The newest time delivered of `id`.
+    pub fn delivered(&self, id: RenditionId) -> Option<MediaTime> {
+        self.held.get(&id)?.delivered
+    }
+
+    /// The newest time that every rendition which delivered anything has delivered.
+    pub fn earliest_delivered(&self) -> Option<MediaTime> {
+        self.held.values().filter_map(|held| held.delivered).min()
+    }
+
+    /// What the worker is to do, as far as the plan must know.
+    pub fn job(&self, decode: VideoCodec) -> Job {
+        let encode = self.all().find_map(|rendition| match rendition.key.request.output {
+            OutputRequest::Encode { codec, .. } => Some(codec),
+            _ => None,
+        });
+        Job { decode, encode }
+    }
+
+    /// The strictest policy among the renditions: one worker decodes for all of them.
+    pub fn policy(&self) -> Policy {
+        let strictness = |policy: &Policy| match policy {
+            Policy::PreferHardware => 0,
+            Policy::Software => 1,
+            Policy::RequireHardware => 2,
+        };
+        self.all().map(|rendition| rendition.key.policy).max_by_key(strictness).unwrap_or_default()
+    }
+
+    /// Answers a subscription. Returns the rendition if it is new and must be added to the worker.
+    pub fn subscribe(
+        &mut self,
+        key: RenditionKey,
+        reply: oneshot::Sender<Result<Arc<Rendition>>>,
+        source: Option<&VideoConfig>,
+    ) -> Option<Arc<Rendition>> {
+        let (rendition, is_new) = match self.find_or_add(key, source) {
+            Ok(found) => found,
+            Err(error) => {
+                // An asker that went away needs no answer.
+                let _ = reply.send(Err(error));
+                return None;
+            }
+        };
+        rendition.consumers.fetch_add(1, Ordering::Relaxed);
+        if let Some(held) = self.held.get_mut(&rendition.id) {
+            held.unused_since = None;
+        }
+        if reply.send(Ok(rendition.clone())).is_err() {
+            self.release(rendition.id);
+        }
+        is_new.then_some(rendition)
+    }
+
+    fn find_or_add(&mut self, key: RenditionKey, source: Option<&VideoConfig>) -> Result<(Arc<Rendition>, bool)> {
+        if let Some(held) = self.held.values().find(|held| held.rendition.key == key) {
+            return Ok((held.rendition.clone(), false));
+        }
+        if let Some(source) = source {
+            key.request.resolve(source)?;
+            let encode = match key.request.output {
+                OutputRequest::Encode { codec, .. } => Some(codec),
+                _ => None,
+            };
+            let plan = plan(Job { decode: source.codec, encode }, &self.context.capabilities, key.policy);
+            if plan.candidates.is_empty() {
+                let message = format!("nothing here can make this: {}", plan.rejected.join("; "));
+                return Err(Error::new(ErrorKind::Impossible, message));
+            }
+        }
+        if self.held.len() >= MAX_RENDITIONS {
+            self.expire_unused();
+        }
+        if self.held.len() >= MAX_RENDITIONS {
+            let names: Vec<_> = self.all().map(|rendition| rendition.name()).collect();
+            let message = format!(
+                "this stream already makes {MAX_RENDITIONS} renditions ({}): ask for one of these",
+                names.join(", ")
+            );
+            return Err(Error::new(ErrorKind::Overloaded, message));
+        }
+        Ok((self.add(key, false), true))
+    }
+
+    fn add(&mut self, key: RenditionKey, warm: bool) -> Arc<Rendition> {
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        let rendition = Arc::new(Rendition::new(id, key, self.context.ring_limits()));
+        let held = Held { rendition: rendition.clone(), warm, unused_since: None, delivered: None, config: None };
+        self.held.insert(id, held);
+        self.show();
+        rendition
+    }
+
+    /// A consumer of `id` has left.
+    pub fn release(&mut self, id: RenditionId) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        if held.rendition.consumers.fetch_sub(1, Ordering::Relaxed) == 1 && !held.warm {
+            held.unused_since = Some(Instant::now());
+        }
+    }
+
+    /// Resolves when the next unused rendition has lingered long enough; never if none is unused.
+    pub async fn next_expiry(&self) {
+        match self.held.values().filter_map(|held| held.unused_since).min() {
+            Some(since) => tokio::time::sleep_until((since + self.context.limits.pixels_linger).into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Removes what has lingered long enough and returns the names of what it removed.
+    pub fn expire(&mut self) -> Vec<RenditionId> {
+        let linger = self.context.limits.pixels_linger;
+        self.remove_where(|held| held.unused_since.is_some_and(|since| since.elapsed() >= linger))
+    }
+
+    fn expire_unused(&mut self) {
+        self.remove_where(|held| held.unused_since.is_some());
+    }
+
+    fn remove_where(&mut self, condition: impl Fn(&Held) -> bool) -> Vec<RenditionId> {
+        let ids: Vec<_> = self.held.iter().filter(|(_, held)| condition(held)).map(|(id, _)| *id).collect();
+        for id in &ids {
+            if let Some(held) = self.held.remove(id) {
+                held.rendition.end(None);
+            }
+        }
+        self.show();
+        ids
+    }
+
+    /// Ends one rendition for its consumers, with the reason.
+    pub fn fail(&mut self, id: RenditionId, error: Error) {
+        let Some(held) = self.held.remove(&id) else { return };
+        tracing::warn!(
+            stream = self.metrics.id(),
+            rendition = held.rendition.name(),
+            error = error.chain(),
+            "a rendition ended"
+        );
+        held.rendition.end(Some(error));
+        self.show();
+    }
+
+    /// Ends all renditions, with the reason.
+    pub fn fail_all(&mut self, error: impl Fn() -> Error) {
+        let ids: Vec<_> = self.held.keys().copied().collect();
+        for id in ids {
+            self.fail(id, error());
+        }
+    }
+
+    /// Ends all renditions because the stream ends.
+    pub fn end_all(&mut self) {
+        self.remove_where(|_| true);
+    }
+
+    /// Hands a picture to its consumers, unless its time was handed out before. Returns whether it was new.
+    pub fn deliver_picture(&mut self, id: RenditionId, frame: Frame) -> bool {
+        // A rendition just removed may still have pictures under way.
+        let Some(held) = self.held.get_mut(&id) else { return false };
+        if held.delivered.is_some_and(|last| frame.header.pts <= last) {
+            return false;
+        }
+        held.delivered = Some(frame.header.pts);
+        observe(&self.metrics, &held.rendition, frame.header.wall);
+        if let Sink::Pictures(fanout) = &held.rendition.sink {
+            fanout.send(frame);
+        }
+        true
+    }
+
+    /// Takes the configuration of an encoded rendition; renumbered, so that a restarted encoder is told apart.
+    pub fn take_config(&mut self, id: RenditionId, config: VideoConfig) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let generation = held.config.as_ref().map_or(0, |before| before.generation + 1);
+        held.config = Some(Arc::new(VideoConfig { generation, ..config }));
+    }
+
+    /// Hands an access unit to its consumers, unless its time was handed out before. Returns whether it was new.
+    pub fn deliver_packet(&mut self, id: RenditionId, header: PacketHeader, data: bytes::Bytes) -> bool {
+        let Some(held) = self.held.get_mut(&id) else { return false };
+        let Some(config) = held.config.clone() else { return false };
+        if held.delivered.is_some_and(|last| header.pts <= last) {
+            return false;
+        }
+        held.delivered = Some(header.pts);
+        observe(&self.metrics, &held.rendition, header.wall);
+        if let Sink::Packets(ring) = &held.rendition.sink {
+            ring.push(Packet { header, config: TrackConfig::Video(config), data });
+        }
+        true
+    }
+
+    fn show(&self) {
+        let mut renditions: Vec<_> = self.all().cloned().collect();
+        renditions.sort_by_key(|rendition| rendition.id);
+        self.view.update(|facts| facts.renditions = renditions);
+    }
+}
+
+fn observe(metrics: &StreamMetrics, rendition: &Rendition, received: WallClock) {
+    rendition.frames.fetch_add(1, Ordering::Relaxed);
+    metrics.count_by(&metrics.all.rendition_frames, &rendition.name(), 1);
+    let latency = WallClock::now().0.saturating_sub(received.0) as f64 / 1e6;
+    metrics.all.stage_latency.with_label_values(&[metrics.id()]).observe(latency.max(0.0));
+}

@@ -1,0 +1,305 @@
+//! One pixels worker's life: fed from the ring, watched, and read until it ends.
+
+use bytes::Bytes;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::rendition::Rendition;
+use super::renditions::Renditions;
+use super::{Command, PixelsSetup};
+use crate::error::{Error, ErrorKind, Result};
+use crate::link::{
+    FromWorker, Outgoing, PixelsTask as PixelsRole, Program, Role, ToWorker, Worker, WorkerEvent, usage,
+};
+use crate::media::OutputSpec;
+use crate::media::{Frame, MediaTime, Packet, PixelFormat, StillSpec, Track, VideoConfig};
+use crate::plan::{Backend, Candidate};
+use crate::ring::{Read, Reader};
+
+/// How often progress and memory are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// A worker gets this long to give out what its decoder holds back when the source changes.
+const DRAIN: Duration = Duration::from_secs(1);
+/// A worker that is asked to end gets this long.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// Why a worker's life ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The stream ends.
+    Stopped,
+    /// Nobody wants pixels.
+    Unwanted,
+    /// The source sends something else from this time on.
+    ConfigChanged {
+        /// Presentation time of the first packet of the new kind.
+        at: MediaTime,
+    },
+    /// It died, hung or broke the protocol.
+    Died {
+        /// For people.
+        reason: String,
+    },
+}
+
+/// A worker and what is under way with it.
+#[derive(Debug)]
+pub struct Session {
+    worker: Worker,
+    reader: Reader,
+    config: Arc<VideoConfig>,
+    candidate: Candidate,
+    queue: VecDeque<Outgoing>,
+    sent: u64,
+    consumed: u64,
+    /// Since when input has been due; `None` while all is consumed.
+    due_since: Option<Instant>,
+    decoded: u64,
+    broken: u64,
+    stills: HashMap<u32, oneshot::Sender<Option<Frame>>>,
+    next_still: u32,
+    /// The source has changed; the old worker is giving out its last pictures.
+    draining: Option<(MediaTime, Instant)>,
+}
+
+impl Session {
+    /// Starts a worker for packets of `config`, read by `reader`.
+    ///
+    /// # Errors
+    /// If no process can be started.
+    pub async fn start(
+        setup: &PixelsSetup,
+        reader: Reader,
+        config: Arc<VideoConfig>,
+        candidate: Candidate,
+    ) -> Result<Self> {
+        let worker = setup.context.spawner.worker(Program::Engine, setup.metrics.id()).await?;
+        let role = PixelsRole { config: config.as_ref().clone(), decode: candidate.decode.clone() };
+        let mut session = Self {
+            worker,
+            reader,
+            config,
+            candidate,
+            queue: VecDeque::new(),
+            sent: 0,
+            consumed: 0,
+            due_since: Some(Instant::now()),
+            decoded: 0,
+            broken: 0,
+            stills: HashMap::new(),
+            next_still: 0,
+            draining: None,
+        };
+        session.say(ToWorker::Begin(Role::Pixels(role)));
+        Ok(session)
+    }
+
+    /// The worker's process id.
+    pub fn pid(&self) -> u32 {
+        self.worker.pid
+    }
+
+    /// Feeds, watches and reads the worker until it ends.
+    pub async fn run(
+        &mut self,
+        setup: &PixelsSetup,
+        inbox: &mut mpsc::UnboundedReceiver<Command>,
+        renditions: &mut Renditions,
+    ) -> Ended {
+        let known: Vec<_> = renditions.all().cloned().collect();
+        for rendition in known {
+            self.add(&rendition, renditions);
+        }
+        let outbox = self.worker.outbox.clone();
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            if !renditions.any() {
+                return Ended::Unwanted;
+            }
+            tokio::select! {
+                biased;
+                () = setup.cancel.cancelled() => return Ended::Stopped,
+                event = self.worker.next() => {
+                    if let Some(ended) = self.take(event, setup, renditions) {
+                        return ended;
+                    }
+                }
+                command = inbox.recv() => match command {
+                    Some(command) => self.obey(command, renditions),
+                    None => return Ended::Stopped,
+                },
+                permit = outbox.reserve(), if !self.queue.is_empty() => {
+                    // A worker that is gone says so through its events.
+                    if let (Ok(permit), Some(message)) = (permit, self.queue.pop_front()) {
+                        permit.send(message);
+                    }
+                }
+                read = self.reader.next(), if self.queue.is_empty() && self.draining.is_none() => match read {
+                    Some(Read::Packet(packet)) => self.feed(&packet),
+                    Some(Read::Skipped(count)) => {
+                        setup.metrics.count_by(&setup.metrics.all.consumer_dropped, "decoder", count);
+                    }
+                    None => return Ended::Stopped,
+                },
+                _ = tick.tick() => {
+                    if let Some(ended) = self.look(setup) {
+                        return ended;
+                    }
+                    for id in renditions.expire() {
+                        self.say(ToWorker::RemoveRendition { id });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the process: at once if it is in trouble, else with a word.
+    pub async fn close(mut self, ended: &Ended) {
+        for (_, reply) in self.stills.drain() {
+            let _ = reply.send(None);
+        }
+        match ended {
+            Ended::Died { .. } => self.worker.kill(),
+            _ => self.worker.stop(STOP_GRACE).await,
+        }
+    }
+
+    fn say(&mut self, message: ToWorker) {
+        self.queue.push_back((message, Bytes::new()));
+    }
+
+    /// Tells the worker to make `rendition`, or ends it where the source does not allow it any more.
+    fn add(&mut self, rendition: &Arc<Rendition>, renditions: &mut Renditions) {
+        let spec = match rendition.key.request.resolve(&self.config) {
+            Ok(spec) => spec,
+            Err(error) => return renditions.fail(rendition.id, error),
+        };
+        let encode = matches!(spec.output, OutputSpec::Encode(_)).then_some(Backend::Software);
+        let stages = Candidate { encode, ..self.candidate.clone() };
+        rendition.set_stages(Some(stages.clone()));
+        let after = renditions.delivered(rendition.id);
+        self.say(ToWorker::AddRendition { id: rendition.id, spec, stages, after });
+    }
+
+    fn feed(&mut self, packet: &Packet) {
+        if packet.header.track != Track::Video {
+            return;
+        }
+        let same = packet.video_config().is_some_and(|config| config.generation == self.config.generation);
+        if !same {
+            self.draining = Some((packet.header.pts, Instant::now()));
+            return self.say(ToWorker::Drain);
+        }
+        self.sent += 1;
+        self.due_since.get_or_insert_with(Instant::now);
+        self.queue.push_back((ToWorker::Packet(packet.header), packet.data.clone()));
+    }
+
+    fn obey(&mut self, command: Command, renditions: &mut Renditions) {
+        match command {
+            Command::Subscribe { key, reply } => {
+                let config = self.config.clone();
+                if let Some(rendition) = renditions.subscribe(key, reply, Some(&config)) {
+                    self.add(&rendition, renditions);
+                }
+            }
+            Command::Release(id) => renditions.release(id),
+            Command::ForceKeyframe(id) => self.say(ToWorker::ForceKeyframe { id }),
+            Command::Still { spec, reply } => self.ask_still(spec, reply),
+        }
+    }
+
+    fn ask_still(&mut self, spec: StillSpec, reply: oneshot::Sender<Option<Frame>>) {
+        if self.decoded == 0 {
+            let _ = reply.send(None);
+            return;
+        }
+        let id = self.next_still;
+        self.next_still = self.next_still.wrapping_add(1);
+        self.stills.insert(id, reply);
+        self.say(ToWorker::Still { id, spec, at: None });
+    }
+
+    /// Takes what the worker did; every field is hostile until checked.
+    fn take(&mut self, event: WorkerEvent, setup: &PixelsSetup, renditions: &mut Renditions) -> Option<Ended> {
+        let (message, payload) = match event {
+            WorkerEvent::Exited(exit) => return Some(Ended::Died { reason: exit.description }),
+            WorkerEvent::Message(message, payload) => (message, payload),
+        };
+        match message {
+            FromWorker::Ready => {}
+            FromWorker::Consumed { decoded, broken } => self.count_progress(setup, decoded, broken),
+            FromWorker::Frame { id, header } => {
+                let largest = PixelFormat::Rgb24.frame_bytes(header.size).max(1 << 20);
+                if payload.is_empty() || header.size.pixels() > crate::media::MAX_PIXELS || payload.len() > largest {
+                    return Some(breach("a picture whose size does not fit its bytes"));
+                }
+                renditions.deliver_picture(id, Frame { header, data: payload });
+            }
+            FromWorker::EncodedConfig { id, config } => renditions.take_config(id, config),
+            FromWorker::Encoded { id, header } => {
+                if payload.is_empty() || payload.len() > crate::media::MAX_ACCESS_UNIT {
+                    return Some(breach("an empty or oversized access unit"));
+                }
+                renditions.deliver_packet(id, header, payload);
+            }
+            FromWorker::Still { id, header } => {
+                if let Some(reply) = self.stills.remove(&id) {
+                    // An asker that went away needs no answer.
+                    let _ = reply.send(header.map(|header| Frame { header, data: payload }));
+                }
+            }
+            FromWorker::RenditionFailed { id, message } => {
+                renditions.fail(id, Error::new(ErrorKind::Internal, format!("the worker cannot make this: {message}")));
+            }
+            FromWorker::Drained => {
+                let (at, _) = self.draining?;
+                return Some(Ended::ConfigChanged { at });
+            }
+            FromWorker::Failed { kind, message } => {
+                return Some(Ended::Died { reason: format!("{}: {message}", kind.name()) });
+            }
+            FromWorker::VideoConfig(_)
+            | FromWorker::AudioConfig(_)
+            | FromWorker::Packet(_)
+            | FromWorker::Lost { .. } => {
+                return Some(breach("something that only a source worker says"));
+            }
+        }
+        None
+    }
+
+    fn count_progress(&mut self, setup: &PixelsSetup, decoded: u64, broken: u64) {
+        self.consumed += 1;
+        self.due_since = (self.consumed < self.sent).then(Instant::now);
+        let metrics = &setup.metrics;
+        metrics.count(&metrics.all.frames_decoded, decoded.saturating_sub(self.decoded));
+        metrics.count(&metrics.all.packets_broken, broken.saturating_sub(self.broken));
+        (self.decoded, self.broken) = (decoded, broken);
+    }
+
+    /// Once a tick: hangs and memory.
+    fn look(&mut self, setup: &PixelsSetup) -> Option<Ended> {
+        if let Some((at, since)) = self.draining
+            && since.elapsed() > DRAIN
+        {
+            return Some(Ended::ConfigChanged { at });
+        }
+        let limits = &setup.context.limits;
+        if self.sent > self.consumed && self.due_since.is_some_and(|since| since.elapsed() >= limits.watchdog) {
+            let reason = format!("no progress for {:?} while input was due", limits.watchdog);
+            return Some(Ended::Died { reason });
+        }
+        let usage = usage(self.worker.pid)?;
+        let metrics = &setup.metrics;
+        metrics.all.worker_rss_bytes.with_label_values(&[metrics.id(), "pixels"]).set(usage.rss_bytes as i64);
+        (usage.rss_bytes > limits.pixels_memory)
+            .then(|| Ended::Died { reason: format!("memory over its limit of {} bytes", limits.pixels_memory) })
+    }
+}
+
+fn breach(what: &str) -> Ended {
+    Ended::Died { reason: format!("broke the link's protocol: sent {what}") }
+}

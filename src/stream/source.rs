@@ -1,0 +1,342 @@
+//! Keeps a stream's source connected: [`run`] retries, [`Connection::read`] tells the story of one connection.
+
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::context::Context;
+use super::facts::SourceFacts;
+use super::status::State;
+use super::timeline::Timeline;
+use crate::config::{Source, StreamSettings};
+use crate::link::{FailureKind, FromWorker, IngestTask, Program, Role, ToWorker, Worker, WorkerEvent, usage};
+use crate::media::{AudioConfig, MAX_ACCESS_UNIT, Packet, PacketHeader, Track, TrackConfig, VideoConfig};
+use crate::metrics::StreamMetrics;
+use crate::ring::Ring;
+use secrecy::ExposeSecret;
+
+/// A worker that is asked to end has this long for saying goodbye to the camera.
+const STOP_GRACE: Duration = Duration::from_millis(1500);
+/// How much later than the worker itself the supervisor calls it dead.
+const WORKER_GRACE: Duration = Duration::from_secs(2);
+/// How often memory and the last packet's age are looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What the task that reads a source works with.
+#[derive(Debug)]
+pub struct SourceTask {
+    /// The process's means.
+    pub context: Arc<Context>,
+    /// The stream's settings.
+    pub settings: Arc<StreamSettings>,
+    /// Where packets go.
+    pub ring: Arc<Ring>,
+    /// Where facts go.
+    pub facts: Arc<SourceFacts>,
+    /// The stream's metrics.
+    pub metrics: Arc<StreamMetrics>,
+    /// How many want the stream; matters for on-demand streams.
+    pub demand: watch::Receiver<usize>,
+    /// Ends the task.
+    pub cancel: CancellationToken,
+}
+
+/// Why a connection ended.
+enum Ended {
+    Stopped,
+    Unwanted,
+    Failed { kind: FailureKind, message: String },
+}
+
+/// Reads the source until the task is cancelled.
+pub async fn run(mut task: SourceTask) {
+    let mut backoff = Backoff::new(&task.context.limits);
+    let mut timeline = Timeline::new(Instant::now());
+    let mut was_live = false;
+    while task.wait_until_wanted().await {
+        let state = if was_live { State::Reconnecting } else { State::Connecting };
+        if !matches!(task.facts.state(), State::Failed) {
+            let reason = task.facts.get().reason;
+            task.facts.enter(state, reason);
+        }
+        timeline.restart();
+        let mut connection =
+            Connection { task: &mut task, timeline: &mut timeline, video: None, audio: None, live_since: None };
+        let ended = connection.run().await;
+        let live_since = connection.live_since;
+        was_live |= live_since.is_some();
+        match ended {
+            Ended::Stopped => break,
+            Ended::Unwanted => {
+                task.facts.enter(State::Idle, None);
+                was_live = false;
+            }
+            Ended::Failed { kind, message } => {
+                let wait = backoff.after(kind, live_since.map_or(Duration::ZERO, |since| since.elapsed()));
+                task.note_failure(kind, message, was_live, wait);
+                if !task.pause(wait).await {
+                    break;
+                }
+                if was_live {
+                    task.facts.update(|facts| facts.reconnects += 1);
+                    task.metrics.count(&task.metrics.all.source_reconnects, 1);
+                }
+            }
+        }
+    }
+    task.ring.close();
+}
+
+impl SourceTask {
+    /// Waits until somebody wants an on-demand stream; false when the task is to end.
+    async fn wait_until_wanted(&mut self) -> bool {
+        if !self.settings.on_demand {
+            return !self.cancel.is_cancelled();
+        }
+        tokio::select! {
+            () = self.cancel.cancelled() => false,
+            wanted = self.demand.wait_for(|demand| *demand > 0) => wanted.is_ok(),
+        }
+    }
+
+    fn note_failure(&self, kind: FailureKind, message: String, was_live: bool, wait: Duration) {
+        let state = match kind {
+            FailureKind::Auth => State::Failed,
+            _ if was_live => State::Reconnecting,
+            _ => State::Connecting,
+        };
+        self.metrics.count_by(&self.metrics.all.source_failures, kind.name(), 1);
+        tracing::warn!(stream = self.metrics.id(), kind = kind.name(), retry_in = ?wait, "source: {message}");
+        let reason = format!("{message}; next try in {:.0} s", wait.as_secs_f64().ceil());
+        self.facts.enter(state, Some(reason));
+        self.facts.update(|facts| facts.retry_in = Some(wait));
+    }
+
+    /// Sleeps before the next try; false when the task is to end.
+    async fn pause(&self, wait: Duration) -> bool {
+        tokio::select! {
+            () = self.cancel.cancelled() => false,
+            () = tokio::time::sleep(wait) => true,
+        }
+    }
+
+    fn begin(&self) -> (Program, Role) {
+        let limits = &self.context.limits;
+        let millis = |duration: Duration| duration.as_millis() as u32;
+        match &self.settings.source {
+            Source::Pattern(pattern) => (Program::Engine, Role::Pattern(*pattern)),
+            Source::Rtsp(url) => {
+                let credentials = self.settings.credentials.as_ref();
+                let task = IngestTask {
+                    url: url.to_string(),
+                    username: credentials.map(|credentials| credentials.username.clone()),
+                    password: credentials.map(|credentials| credentials.password.expose_secret().to_owned()),
+                    transport: self.settings.transport,
+                    connect_ms: millis(limits.connect_timeout),
+                    first_media_ms: millis(limits.first_media_timeout),
+                    idle_ms: millis(limits.idle_timeout),
+                };
+                (Program::Ingest, Role::Ingest(task))
+            }
+        }
+    }
+}
+
+/// One connection to the source.
+struct Connection<'a> {
+    task: &'a mut SourceTask,
+    timeline: &'a mut Timeline,
+    video: Option<Arc<VideoConfig>>,
+    audio: Option<Arc<AudioConfig>>,
+    live_since: Option<Instant>,
+}
+
+impl Connection<'_> {
+    async fn run(&mut self) -> Ended {
+        let (program, role) = self.task.begin();
+        let mut worker = match self.task.context.spawner.worker(program, self.task.metrics.id()).await {
+            Ok(worker) => worker,
+            Err(error) => return Ended::Failed { kind: FailureKind::Connect, message: error.chain() },
+        };
+        self.task.facts.update(|facts| facts.worker = Some(worker.pid));
+        // Should the worker be gone, reading it says so.
+        let _ = worker.send(ToWorker::Begin(role), Bytes::new()).await;
+        let ended = self.read(&mut worker).await;
+        worker.stop(STOP_GRACE).await;
+        self.task.facts.update(|facts| facts.worker = None);
+        ended
+    }
+
+    async fn read(&mut self, worker: &mut Worker) -> Ended {
+        let limits = &self.task.context.limits;
+        let mut patience = limits.connect_timeout + limits.first_media_timeout + WORKER_GRACE;
+        let mut heard = Instant::now();
+        let mut tick = tokio::time::interval(TICK);
+        let mut unwanted_since: Option<Instant> = None;
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.task.cancel.cancelled() => return Ended::Stopped,
+                event = worker.next() => event,
+                _ = tick.tick() => {
+                    if let Some(ended) = self.look(worker.pid, heard, patience) {
+                        worker.kill();
+                        return ended;
+                    }
+                    if self.is_unwanted(&mut unwanted_since) {
+                        return Ended::Unwanted;
+                    }
+                    continue;
+                }
+            };
+            heard = Instant::now();
+            match event {
+                WorkerEvent::Exited(exit) => {
+                    self.task.facts.update(|facts| facts.restarts += 1);
+                    self.count_death(&exit.description);
+                    let message = format!("the worker that reads the source died ({})", exit.description);
+                    return Ended::Failed { kind: FailureKind::Protocol, message };
+                }
+                WorkerEvent::Message(FromWorker::Failed { kind, message }, _) => {
+                    return Ended::Failed { kind, message };
+                }
+                WorkerEvent::Message(message, payload) => {
+                    if let Err(message) = self.take(message, payload) {
+                        worker.kill();
+                        return Ended::Failed { kind: FailureKind::Protocol, message };
+                    }
+                }
+            }
+            if self.live_since.is_some() {
+                patience = self.task.context.limits.idle_timeout + WORKER_GRACE;
+            }
+        }
+    }
+
+    /// Takes one message; an error is a breach of the link's contract.
+    fn take(&mut self, message: FromWorker, payload: Bytes) -> Result<(), String> {
+        match message {
+            FromWorker::Ready => {}
+            FromWorker::VideoConfig(config) => self.take_video_config(config)?,
+            FromWorker::AudioConfig(config) => {
+                let config = Arc::new(config);
+                self.audio = Some(config.clone());
+                self.task.facts.update(|facts| facts.audio = Some(config));
+            }
+            FromWorker::Packet(header) => self.take_packet(header, payload)?,
+            FromWorker::Lost { packets } => {
+                self.task.facts.update(|facts| facts.lost += u64::from(packets));
+                self.task.metrics.count(&self.task.metrics.all.source_packets_lost, packets.into());
+            }
+            other => return Err(format!("a source worker said {}", name_of(&other))),
+        }
+        Ok(())
+    }
+
+    fn take_video_config(&mut self, config: VideoConfig) -> Result<(), String> {
+        if config.geometry.pixels() > crate::media::MAX_PIXELS || config.geometry.pixels() == 0 {
+            return Err(format!("a source worker announced a picture of {}", config.geometry));
+        }
+        // Numbered by the stream, so that a camera that comes back unchanged disturbs no copy.
+        let before = self.task.facts.get().video;
+        let config = match before {
+            Some(before) if same_but_generation(&before, &config) => before,
+            Some(before) => Arc::new(VideoConfig { generation: before.generation + 1, ..config }),
+            None => Arc::new(VideoConfig { generation: 0, ..config }),
+        };
+        self.video = Some(config.clone());
+        self.task.facts.update(|facts| facts.video = Some(config));
+        Ok(())
+    }
+
+    fn take_packet(&mut self, header: PacketHeader, data: Bytes) -> Result<(), String> {
+        if data.is_empty() || data.len() > MAX_ACCESS_UNIT {
+            return Err(format!("a source worker sent an access unit of {} bytes", data.len()));
+        }
+        let config = match header.track {
+            Track::Video => self.video.clone().map(TrackConfig::Video),
+            Track::Audio => self.audio.clone().map(TrackConfig::Audio),
+        };
+        let config = config.ok_or("a source worker sent a packet before its configuration")?;
+        let jumps = self.timeline.jumps();
+        let header = self.timeline.map(header, Instant::now());
+        if self.timeline.jumps() > jumps {
+            self.task.facts.update(|facts| facts.clock_jumps += 1);
+            self.task.metrics.count(&self.task.metrics.all.source_clock_jumps, 1);
+        }
+        self.task.facts.count_packet(data.len(), header.track == Track::Video);
+        let packet = Packet { header, config, data };
+        let starts = packet.is_random_access();
+        self.task.ring.push(packet);
+        if starts && self.live_since.is_none() {
+            self.live_since = Some(Instant::now());
+            self.task.facts.enter(State::Live, None);
+        }
+        Ok(())
+    }
+
+    /// Once a tick: memory over its limit, or silence that even the worker should have noticed, end the connection.
+    fn look(&self, pid: u32, heard: Instant, patience: Duration) -> Option<Ended> {
+        let metrics = &self.task.metrics;
+        let stats = self.task.ring.stats();
+        let id = [metrics.id()];
+        metrics.all.ring_bytes.with_label_values(&id).set(stats.bytes as i64);
+        metrics.all.ring_seconds.with_label_values(&id).set(stats.seconds);
+        metrics.all.ring_joinable.with_label_values(&id).set(i64::from(stats.joinable));
+        if let Some(last) = self.task.facts.get().last_packet {
+            metrics.all.source_last_packet_age.with_label_values(&id).set(last.elapsed().as_secs_f64());
+        }
+        let limit = match self.task.settings.source {
+            Source::Rtsp(_) => self.task.context.limits.ingest_memory,
+            Source::Pattern(_) => self.task.context.limits.pixels_memory,
+        };
+        if let Some(usage) = usage(pid) {
+            metrics.all.worker_rss_bytes.with_label_values(&[metrics.id(), "ingest"]).set(usage.rss_bytes as i64);
+            if usage.rss_bytes > limit {
+                self.count_death("memory limit");
+                let message =
+                    format!("the worker that reads the source took more than {limit} bytes of memory and was ended");
+                return Some(Ended::Failed { kind: FailureKind::Limit, message });
+            }
+        }
+        if heard.elapsed() > patience {
+            self.count_death("silent");
+            let message =
+                format!("nothing was heard from the worker that reads the source for {} s", patience.as_secs());
+            return Some(Ended::Failed { kind: FailureKind::Idle, message });
+        }
+        None
+    }
+
+    fn is_unwanted(&self, since: &mut Option<Instant>) -> bool {
+        if !self.task.settings.on_demand || *self.task.demand.borrow() > 0 {
+            *since = None;
+            return false;
+        }
+        since.get_or_insert_with(Instant::now).elapsed() >= self.task.context.limits.pixels_linger
+    }
+
+    fn count_death(&self, reason: &str) {
+        let metrics = &self.task.metrics;
+        metrics.all.worker_restarts.with_label_values(&[metrics.id(), "ingest", reason]).inc();
+    }
+}
+
+fn same_but_generation(one: &VideoConfig, other: &VideoConfig) -> bool {
+    *one == VideoConfig { generation: one.generation, ..other.clone() }
+}
+
+/// A message's variant, for complaints; its contents may be hostile.
+fn name_of(message: &FromWorker) -> &'static str {
+    match message {
+        FromWorker::Ready => "Ready",
+        FromWorker::VideoConfig(_) | FromWorker::AudioConfig(_) => "a configuration",
+        FromWorker::Packet(_) => "Packet",
+        FromWorker::Lost { .. } => "Lost",
+        FromWorker::Failed { .. } => "Failed",
+        _ => "something that only a pixels worker says",
+    }
+}

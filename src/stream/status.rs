@@ -1,0 +1,157 @@
+//! A stream's status as the API shows it.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Where a stream is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nobody needs it (on-demand streams only).
+    Idle,
+    /// The source is being reached for the first time.
+    Connecting,
+    /// Media is coming.
+    Live,
+    /// The source went away and is tried again.
+    Reconnecting,
+    /// The source cannot heal by itself (bad credentials); tried again rarely.
+    Failed,
+}
+
+impl State {
+    /// Every state with its name.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("idle", Self::Idle),
+        ("connecting", Self::Connecting),
+        ("live", Self::Live),
+        ("reconnecting", Self::Reconnecting),
+        ("failed", Self::Failed),
+    ];
+}
+
+/// A stream's status.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Status {
+    /// The stream's name.
+    pub id: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Why, where it is not live.
+    pub reason: Option<String>,
+    /// What the source sends.
+    pub source: SourceStatus,
+    /// Where decoding runs; null while nobody wants pixels.
+    pub accel: Option<AccelStatus>,
+    /// What is being made for consumers.
+    pub renditions: Vec<RenditionStatus>,
+    /// Consumers of any kind.
+    pub consumers: u64,
+    /// What the packet ring holds.
+    pub ring: RingStatus,
+    /// The stream's processes.
+    pub workers: WorkersStatus,
+}
+
+/// What the source sends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct SourceStatus {
+    /// The source's address, without credentials.
+    pub url: String,
+    /// `h264` or `hevc`; null before the first connection.
+    pub codec: Option<String>,
+    /// Codec profile.
+    pub profile: Option<String>,
+    /// Pixels.
+    pub width: Option<u32>,
+    /// Pixels.
+    pub height: Option<u32>,
+    /// Frames a second: measured, over the last seconds.
+    pub fps: Option<f64>,
+    /// Bits a second: measured, over the last seconds.
+    pub bitrate_bps: Option<u64>,
+    /// Audio codec, if the source has audio.
+    pub audio: Option<String>,
+    /// For each container, whether a copy carries the audio (`mp4`, `ts`).
+    pub audio_carried: BTreeMap<String, bool>,
+    /// Seconds since the last packet.
+    pub last_packet_age_s: Option<f64>,
+    /// Times that the source was reached again after it was lost.
+    pub reconnects: u64,
+    /// Packets lost on the way, or unusable.
+    pub packets_lost: u64,
+    /// Jumps and wraps of the source's clock that were smoothed out.
+    pub clock_jumps: u64,
+}
+
+/// Where decoding runs.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct AccelStatus {
+    /// `hardware` or `software`.
+    pub decode: String,
+    /// Render node, for hardware.
+    pub device: Option<String>,
+    /// VA driver, for hardware.
+    pub driver: Option<String>,
+    /// Why not the hardware.
+    pub reason: Option<String>,
+    /// Since when, RFC 3339.
+    pub since: String,
+}
+
+/// A rendition.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct RenditionStatus {
+    /// What it is, e.g. `i420 1280x720@5`.
+    pub key: String,
+    /// `hardware` or `software`; null until a worker makes it.
+    pub decode_scale: Option<String>,
+    /// `hardware` or `software` for encoded renditions.
+    pub encode: Option<String>,
+    /// Frames a second asked for; null: every frame.
+    pub fps: Option<f64>,
+    /// Consumers.
+    pub consumers: u64,
+    /// Pictures made.
+    pub frames: u64,
+    /// Pictures or packets that slow consumers lost.
+    pub dropped: u64,
+}
+
+/// What the packet ring holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct RingStatus {
+    /// Seconds from the oldest packet to the newest.
+    pub seconds: f64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Whether new viewers and recovery can start from it at once; false while a GOP is longer than the ring.
+    pub joinable: bool,
+}
+
+/// The stream's processes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct WorkersStatus {
+    /// The process that reads the source.
+    pub ingest: Option<WorkerStatus>,
+    /// The process that decodes; null while nobody wants pixels.
+    pub pixels: Option<WorkerStatus>,
+}
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct WorkerStatus {
+    /// Process id.
+    pub pid: u32,
+    /// Times that it died and was replaced.
+    pub restarts: u64,
+    /// Resident memory in bytes.
+    pub rss_bytes: u64,
+    /// User and system time in seconds.
+    pub cpu_seconds: f64,
+    /// GPU engine time in seconds, where the kernel says.
+    pub gpu_seconds: Option<f64>,
+}
