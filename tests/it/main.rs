@@ -1,0 +1,12 @@
+//! End-to-end tests: the real programs, started as a user starts them, with independent peers: gst-rtsp-server as the
+//! camera, ffmpeg, ffprobe and curl as clients. One binary, so that it links once.
+
+mod support;
+
+mod api;
+mod cameras;
+mod faults;
+mod outputs;
+mod recovery;
+mod reload;
+mod shutdown;

@@ -1,0 +1,89 @@
+//! Cameras: Debian's gst-rtsp-server replaying a clip, and hostile ones.
+
+use std::io::Write;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use super::clip::Clip;
+use super::log::Log;
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support");
+
+/// A running camera; killed when dropped.
+pub struct Camera {
+    child: Child,
+    /// The script ends when this closes.
+    _stdin: ChildStdin,
+    log: Log,
+    port: u16,
+}
+
+impl Camera {
+    /// Replays `clip` in a loop to each client from its start; `arguments` as the script takes them.
+    pub fn start(clip: &Clip, arguments: &[&str]) -> Self {
+        Self::start_on(0, clip, arguments)
+    }
+
+    /// The same on a port of the caller's choice.
+    pub fn start_on(port: u16, clip: &Clip, arguments: &[&str]) -> Self {
+        let mut command = script("rtsp_camera.py");
+        command.args(["--port", &port.to_string(), "--codec", clip.codec(), "--file"]).arg(&clip.path).args(arguments);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
+        command.env("CAMERA_USER", "viewer").env("CAMERA_PASSWORD", "s3cret-canary");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("python3 runs: `make test` installs it");
+        let log = Log::collect(child.stdout.take().unwrap());
+        let ready = log.wait("READY", |line| line.starts_with("READY "));
+        let port = ready.trim_start_matches("READY ").trim().parse().unwrap();
+        let stdin = child.stdin.take().unwrap();
+        Self { child, _stdin: stdin, log, port }
+    }
+
+    /// `rtsp://…` without credentials.
+    pub fn url(&self) -> String {
+        format!("rtsp://127.0.0.1:{}/cam", self.port)
+    }
+
+    /// The port it serves on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Tells a hostile camera's script something.
+    pub fn say(&mut self, line: &str) {
+        writeln!(self._stdin, "{line}").unwrap();
+    }
+
+    /// What it printed.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A camera that misbehaves: `endless-header`, `endless-fragments`, `silent`, `rst`.
+pub fn hostile_camera(mode: &str) -> Camera {
+    let mut command = script("hostile_camera.py");
+    command.arg(mode);
+    Camera::run(command)
+}
+
+fn script(name: &str) -> Command {
+    // Debian's own Python: it is the one that has gi.
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(format!("{SCRIPTS}/{name}"));
+    command
+}

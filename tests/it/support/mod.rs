@@ -1,0 +1,31 @@
+//! What the tests share: the service, cameras, clips, and readers of what comes out.
+
+mod camera;
+mod camshaft;
+mod clip;
+mod log;
+mod media;
+mod process;
+
+pub use camera::{Camera, hostile_camera};
+pub use camshaft::{Answer, Camshaft};
+pub use clip::{Clip, Coding};
+pub use media::{Picture, Y4m, access_units, ffprobe_packets, numbers_in, psnr};
+pub use process::{children, command_output, kill, signal};
+
+use std::time::{Duration, Instant};
+
+/// How long anything that must happen may take on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `check` gives something; the wait itself is `pause`, which returns early when there is news.
+pub fn eventually<T>(what: &str, mut pause: impl FnMut(), mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "within {PATIENCE:?} it did not happen that {what}");
+        pause();
+    }
+}
