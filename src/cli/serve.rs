@@ -84,34 +84,41 @@ impl Service {
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        service.open_servers(is_ready).await?;
+        let (http, admin) = service.open_servers(is_ready).await?;
         service.spawner.prepare_spare().await;
         service.streams.apply(service.config.streams.clone()).await?;
         service.tasks.spawn(service.streams.clone().watch_leases(service.cancel.clone()));
         service.ready.send_replace(true);
-        tracing::info!(http = %service.config.server.http, admin = %service.config.server.admin, "ready");
+        tracing::info!(%http, %admin, "ready");
         Ok(service.run(signals).await)
     }
 
-    async fn open_servers(&self, ready: watch::Receiver<bool>) -> Result<()> {
-        let limits = &self.config.limits;
-        let options = ServerOptions { stalled: limits.stalled_consumer };
+    /// Opens both ports and gives their addresses; port 0 of the configuration means any free one.
+    async fn open_servers(&self, ready: watch::Receiver<bool>) -> Result<(SocketAddr, SocketAddr)> {
+        let metrics = self.metrics.clone();
         let api = http::api(ApiState::new(
             self.streams.clone(),
             self.config.defaults.clone(),
-            limits,
+            &self.config.limits,
             self.metrics.clone(),
             self.cancel.clone(),
         ));
-        let metrics = self.metrics.clone();
         let admin = http::admin(AdminState { ready, metrics: Arc::new(move || metrics.text()) });
-        for (address, router, key) in
-            [(self.config.server.http, api, "server.http"), (self.config.server.admin, admin, "server.admin")]
-        {
-            let listener = listen(address, key).await?;
-            self.tasks.spawn(http::serve(listener, router, options, self.cancel.clone()));
-        }
-        Ok(())
+        let http = self.open_server(self.config.server.http, "server.http", api).await?;
+        let admin = self.open_server(self.config.server.admin, "server.admin", admin).await?;
+        Ok((http, admin))
+    }
+
+    async fn open_server(&self, address: SocketAddr, key: &str, router: axum::Router) -> Result<SocketAddr> {
+        let refused = |error: std::io::Error| {
+            let message = format!("cannot listen on {address} ({key}): choose another address or end its owner");
+            Error::unavailable(message).with_source(error)
+        };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        let bound = listener.local_addr().map_err(refused)?;
+        let options = ServerOptions { stalled: self.config.limits.stalled_consumer };
+        self.tasks.spawn(http::serve(listener, router, options, self.cancel.clone()));
+        Ok(bound)
     }
 
     async fn run(mut self, mut signals: Signals) -> ExitCode {
@@ -218,12 +225,6 @@ impl Signals {
     async fn reload(&mut self) {
         self.hangup.recv().await;
     }
-}
-
-async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        Error::unavailable(format!("cannot listen on {address} ({key}): choose another address or end its owner")).with_source(error)
-    })
 }
 
 /// What workers see of the environment: what chooses the VA driver, nothing else.

@@ -8,6 +8,7 @@ mod packet;
 mod parameter_sets;
 pub mod pattern;
 mod pixel;
+pub mod query;
 mod request;
 mod source;
 mod time;

@@ -1,0 +1,119 @@
+//! `limits:`: what bounds cameras, consumers and workers.
+
+use std::time::Duration;
+
+use super::mistake::Report;
+use super::section::{Key, Section};
+use super::values::Quantity;
+
+/// Declares every limit once: its doc, type, default and range.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, from $min:expr, to $max:expr;)+) => {
+        /// What bounds cameras, consumers and workers. `Default` holds the documented defaults.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $($(#[doc = $doc])+ pub $name: $type,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        pub(super) const KEYS: &[Key] = &[$(Key::scalar(stringify!($name)),)+];
+
+        fn read_each(section: &Section, report: &mut Report) -> Limits {
+            let defaults = Limits::default();
+            Limits {
+                $($name: section
+                    .parsed(stringify!($name), report, |text| <$type>::parse(text, $min, $max))
+                    .unwrap_or(defaults.$name),)+
+            }
+        }
+    };
+}
+
+limits! {
+    /// For connecting to a camera, the RTSP handshake included.
+    connect_timeout: Duration = secs(5), from millis(100), to secs(60);
+    /// From PLAY to the first media.
+    first_media_timeout: Duration = secs(10), from millis(100), to secs(300);
+    /// Without media, after which the camera counts as gone.
+    idle_timeout: Duration = secs(10), from millis(500), to secs(600);
+    /// Before the first reconnect; doubled with every failure.
+    backoff_min: Duration = millis(250), from millis(10), to secs(60);
+    /// The longest pause between reconnects.
+    backoff_max: Duration = secs(30), from millis(100), to secs(3600);
+    /// Between attempts after the camera refused the credentials; cameras lock out who tries faster.
+    auth_backoff: Duration = secs(30), from secs(30), to secs(86_400);
+    /// What the packet ring of a stream holds.
+    ring_duration: Duration = secs(10), from secs(1), to secs(600);
+    /// Bytes of the packet ring, as long as it reaches back to a keyframe.
+    ring_bytes: u64 = mib(16), from mib(1), to mib(4096);
+    /// Bytes of the packet ring, keyframe or not.
+    ring_hard_bytes: u64 = mib(64), from mib(1), to mib(4096);
+    /// Consumers of one stream.
+    consumers_per_stream: u32 = 256, from 1, to 10_000;
+    /// Consumers of all streams.
+    consumers_total: u32 = 1024, from 1, to 100_000;
+    /// How far a consumer of packets may fall behind before it skips to a keyframe.
+    consumer_lag: Duration = secs(2), from millis(100), to secs(60);
+    /// The same in bytes.
+    consumer_lag_bytes: u64 = mib(4), from mib(1) / 16, to mib(1024);
+    /// Without taking anything, after which a consumer is closed.
+    stalled_consumer: Duration = secs(10), from secs(1), to secs(600);
+    /// How long HTTP consumers are held while the camera is away.
+    hold: Duration = secs(10), from millis(0), to secs(600);
+    /// How long a pixels worker outlives its last consumer.
+    pixels_linger: Duration = secs(10), from millis(0), to secs(3600);
+    /// Without progress while input is due, after which a worker is killed.
+    watchdog: Duration = secs(5), from secs(1), to secs(300);
+    /// Memory of a pixels worker in bytes.
+    pixels_memory: u64 = mib(1024), from mib(128), to mib(16_384);
+    /// Memory of an ingest worker in bytes.
+    ingest_memory: u64 = mib(128), from mib(32), to mib(4096);
+    /// Short-lived workers (stills, trials) at once, beside the live ones.
+    workers_beside: u32 = 2, from 1, to 32;
+    /// For finishing what can be finished after SIGTERM.
+    drain: Duration = secs(20), from secs(1), to secs(20);
+    /// Bytes of a request body of the control API.
+    control_body: u64 = mib(1) / 16, from 1024, to mib(1);
+    /// Streams in all, from files and from the API.
+    streams_max: u32 = 256, from 1, to 4096;
+}
+
+/// Reads `limits:` and checks the limits against each other.
+pub(super) fn read(section: Option<&Section>, report: &mut Report) -> Limits {
+    let Some(section) = section else { return Limits::default() };
+    let limits = read_each(section, report);
+    let mut ordered = |low: &str, high: &str, holds: bool, bound: String| {
+        let given = section.any_of(&[low, high]).filter(|_| !holds);
+        if let Some(given) = given {
+            let message = format!("{low} must be at most {high}, which is {bound}; change one of the two");
+            report.add(&given.node.place, &section.path_of(&given.key), message);
+        }
+    };
+    ordered("backoff_min", "backoff_max", limits.backoff_min <= limits.backoff_max, limits.backoff_max.show());
+    ordered(
+        "ring_bytes",
+        "ring_hard_bytes",
+        limits.ring_bytes <= limits.ring_hard_bytes,
+        limits.ring_hard_bytes.show(),
+    );
+    let consumers_fit = limits.consumers_per_stream <= limits.consumers_total;
+    ordered("consumers_per_stream", "consumers_total", consumers_fit, limits.consumers_total.show());
+    limits
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn mib(n: u64) -> u64 {
+    n << 20
+}

@@ -1,0 +1,100 @@
+//! The validated configuration.
+
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::limits::Limits;
+use super::source::Source;
+use crate::media::{RenditionRequest, StreamId, Transport};
+use crate::plan::Policy;
+
+/// Everything that is configured. Two equal ones behave the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Addresses to listen on.
+    pub server: Server,
+    /// What may run where.
+    pub hardware: Hardware,
+    /// What bounds cameras, consumers and workers.
+    pub limits: Limits,
+    /// What streams made by request get where their body leaves something open.
+    pub defaults: StreamDefaults,
+    /// The streams of all documents.
+    pub streams: BTreeMap<StreamId, StreamSettings>,
+}
+
+/// Addresses to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// API and media.
+    pub http: SocketAddr,
+    /// Probes and metrics.
+    pub admin: SocketAddr,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { http: SocketAddr::from(([127, 0, 0, 1], 8080)), admin: SocketAddr::from(([127, 0, 0, 1], 8081)) }
+    }
+}
+
+/// What may run where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hardware {
+    /// Of every stream that names none of its own.
+    pub policy: Policy,
+}
+
+/// One stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamSettings {
+    /// Where it comes from.
+    pub source: Source,
+    /// What the camera asks for.
+    pub credentials: Option<Credentials>,
+    /// How RTP travels.
+    pub transport: Transport,
+    /// Connect when the first consumer comes, rather than at once.
+    pub on_demand: bool,
+    /// How much the hardware is wanted.
+    pub policy: Policy,
+    /// Renditions kept warm, by name (`[a-z0-9_-]{1,63}`).
+    pub renditions: BTreeMap<String, RenditionRequest>,
+}
+
+/// What `defaults:` and `hardware:` say about streams, without credentials: a request may name any host, and must not
+/// make camshaft send it the cameras' password.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamDefaults {
+    /// See [`StreamSettings::transport`].
+    pub transport: Transport,
+    /// See [`StreamSettings::on_demand`].
+    pub on_demand: bool,
+    /// See [`StreamSettings::policy`].
+    pub policy: Policy,
+    /// See [`StreamSettings::renditions`].
+    pub renditions: BTreeMap<String, RenditionRequest>,
+}
+
+/// A camera's user name and password. Can be compared, but not printed.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The user name.
+    pub username: String,
+    /// The password; may be empty.
+    pub password: SecretString,
+}
+
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        self.username == other.username && self.password.expose_secret() == other.password.expose_secret()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}

@@ -1,0 +1,223 @@
+//! `source:`: where a stream comes from.
+
+use percent_encoding::percent_decode_str;
+use std::fmt;
+use url::Url;
+
+use super::mistake::suggestion;
+use super::settings::Credentials;
+use crate::media::query::{parse_bitrate, parse_fps, parse_video_codec, whole};
+use crate::media::{FrameRate, Geometry, PatternSource, VideoCodec};
+
+/// Schemes of the contract whose sources do not work yet.
+const UNBUILT: [&str; 9] = ["rtsps", "http", "https", "rtmp", "rtmps", "srt", "udp", "hls", "file"];
+
+/// Where a stream comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A camera.
+    Rtsp(RtspUrl),
+    /// A synthetic camera.
+    Pattern(PatternSource),
+}
+
+impl fmt::Display for Source {
+    /// As it is written in a configuration, with nothing secret in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rtsp(url) => url.fmt(f),
+            Self::Pattern(PatternSource { size, fps, codec, gop, bframes, bitrate }) => write!(
+                f,
+                "test:?width={}&height={}&fps={fps}&codec={}&gop={gop}&bframes={bframes}&bitrate={bitrate}",
+                size.width,
+                size.height,
+                codec.name(),
+            ),
+        }
+    }
+}
+
+impl Source {
+    /// Reads a source; user name and password of a URL are split off.
+    ///
+    /// # Errors
+    /// Everything that is wrong, without quoting the text, which may hold a password.
+    pub(super) fn parse(text: &str) -> Result<(Self, Option<Credentials>), Vec<String>> {
+        const LONGEST: usize = 2048;
+        if text.len() > LONGEST {
+            return Err(vec![format!("must have at most {LONGEST} bytes")]);
+        }
+        let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+        match scheme.as_str() {
+            "test" => parse_pattern(text).map(|pattern| (Self::Pattern(pattern), None)),
+            "rtsp" => {
+                RtspUrl::parse(text).map(|(url, login)| (Self::Rtsp(url), login)).map_err(|problem| vec![problem])
+            }
+            scheme if UNBUILT.contains(&scheme) => {
+                Err(vec![format!("'{scheme}' sources are not built yet; use rtsp://… or test:")])
+            }
+            _ => Err(vec!["must be rtsp://host[:port]/path, or test: for a synthetic camera".into()]),
+        }
+    }
+}
+
+/// A camera's URL without user name and password (RFC 2326 §3.2). `Display` and `Debug` also hide what looks like a
+/// password in path and query, where some cameras want it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RtspUrl(Url);
+
+impl RtspUrl {
+    /// The port of RTSP (RFC 2326 §3.2).
+    pub const DEFAULT_PORT: u16 = 554;
+
+    fn parse(text: &str) -> Result<(Self, Option<Credentials>), String> {
+        let hint =
+            "expected is rtsp://host[:port]/path; a password with special characters goes into the key 'password'";
+        let mut url = Url::parse(text).map_err(|error| format!("is no URL ({error}); {hint}"))?;
+        if url.host_str().is_none_or(str::is_empty) || url.port() == Some(0) {
+            return Err(format!("names no host or port to connect to; {hint}"));
+        }
+        if url.fragment().is_some() {
+            return Err("'#' has no meaning in an RTSP URL; if it belongs to the path or a password, write %23".into());
+        }
+        let login = split_login(&mut url)?;
+        if url.port() == Some(Self::DEFAULT_PORT) {
+            url.set_port(None).map_err(|()| hint.to_owned())?;
+        }
+        Ok((Self(url), login))
+    }
+
+    /// The host: a name, or an address (IPv6 in brackets).
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.0.port().unwrap_or(Self::DEFAULT_PORT)
+    }
+
+    /// The URL to ask the camera for. May hold secrets in path and query: for the ingest worker only.
+    pub fn request_url(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for RtspUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rtsp://{}", self.host())?;
+        if let Some(port) = self.0.port() {
+            write!(f, ":{port}")?;
+        }
+        match self.0.path().split_once('=') {
+            Some((start, _)) if looks_secret(self.0.path()) => write!(f, "{start}=…")?,
+            _ => f.write_str(self.0.path())?,
+        }
+        for (n, pair) in self.0.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
+            let separator = if n == 0 { '?' } else { '&' };
+            match pair.split_once('=') {
+                Some((name, _)) if looks_secret(pair) => write!(f, "{separator}{name}=…")?,
+                _ => write!(f, "{separator}{pair}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RtspUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Whether part of a URL may hold a secret. XM and Reolink cameras, for instance, take
+/// `/user=admin_password=…_channel=1` and `?user=admin&password=…`.
+fn looks_secret(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["user", "pass", "pwd", "token", "secret", "auth", "key", "sig", "login"].iter().any(|word| text.contains(word))
+}
+
+fn split_login(url: &mut Url) -> Result<Option<Credentials>, String> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(None);
+    }
+    let decode = |text: &str| {
+        let decoded = percent_decode_str(text).decode_utf8();
+        let decoded = decoded.map_err(|_| "user name or password is no UTF-8 after percent-decoding")?;
+        check_login(&decoded).map(|()| decoded.into_owned())
+    };
+    let login =
+        Credentials { username: decode(url.username())?, password: decode(url.password().unwrap_or_default())?.into() };
+    let removed = url.set_username("").and_then(|()| url.set_password(None));
+    removed.map_err(|()| "a user name needs a host")?;
+    Ok(Some(login))
+}
+
+/// Whether `text` can be a user name or password: what goes into an RTSP header must stay on its line.
+pub(super) fn check_login(text: &str) -> Result<(), String> {
+    const LONGEST: usize = 1024;
+    if text.len() <= LONGEST && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(format!("user names and passwords have at most {LONGEST} bytes and no line breaks or other control characters"))
+}
+
+/// `test:?width=…&…`
+fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
+    const KEYS: [&str; 7] = ["width", "height", "fps", "codec", "gop", "bframes", "bitrate"];
+    let query = match text.get("test:".len()..) {
+        Some("") => "",
+        Some(rest) => {
+            rest.strip_prefix('?').ok_or_else(|| vec!["test: takes '?' and parameters, such as test:?fps=25".into()])?
+        }
+        None => "",
+    };
+    let mut size = Geometry::new(1280, 720);
+    let (mut fps, mut codec) = (FrameRate { num: 25, den: 1 }, VideoCodec::H264);
+    let (mut gop, mut bframes, mut bitrate) = (None, 0, None);
+    let mut seen = Vec::new();
+    let mut problems = Vec::new();
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let read = match key.as_ref() {
+            key if seen.iter().any(|seen| seen == key) => Err("is given twice".into()),
+            "width" => side(&value).map(|side| size.width = side),
+            "height" => side(&value).map(|side| size.height = side),
+            "fps" => pattern_fps(&value).map(|rate| fps = rate),
+            "codec" => parse_video_codec(&value).map(|named| codec = named),
+            "gop" => whole(&value, 1, 1000).map(|frames| gop = Some(frames)),
+            "bframes" => whole(&value, 0, 3).map(|frames| bframes = frames as u8),
+            "bitrate" => parse_bitrate(&value).map(|bits| bitrate = Some(bits)),
+            unknown => Err(format!("is no parameter of test:; {}", suggestion(unknown, KEYS))),
+        };
+        let shown = super::mistake::shown(&key);
+        problems.extend(read.err().map(|problem| format!("parameter '{shown}' {problem}")));
+        seen.push(key);
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let two_seconds = (fps.as_f64() * 2.0).round() as u32;
+    Ok(PatternSource {
+        size,
+        fps,
+        codec,
+        gop: gop.unwrap_or(two_seconds.max(1)),
+        bframes,
+        bitrate: bitrate.unwrap_or_else(|| pattern_bitrate(size, fps)),
+    })
+}
+
+fn side(text: &str) -> Result<u32, String> {
+    let side = whole(text, 64, 4096).ok().filter(|side| side % 2 == 0);
+    side.ok_or_else(|| "must be an even number from 64 to 4096".into())
+}
+
+fn pattern_fps(text: &str) -> Result<FrameRate, String> {
+    let rate = parse_fps(text, 60).ok().filter(|rate| rate.num >= rate.den);
+    rate.ok_or_else(|| "must be a frame rate from 1 to 60, such as 25 or 30000/1001".into())
+}
+
+/// 0.08 bit a pixel, about what cameras send.
+fn pattern_bitrate(size: Geometry, fps: FrameRate) -> u32 {
+    (size.pixels() as f64 * fps.as_f64() * 0.08).clamp(100_000.0, 40_000_000.0) as u32
+}

@@ -1,0 +1,229 @@
+//! One entry of `streams:`, and `defaults:`.
+
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use super::mistake::Report;
+use super::section::{Field, Key, Section, join, unique_entries};
+use super::settings::{Credentials, StreamDefaults, StreamSettings};
+use super::source::{Source, check_login};
+use super::tree::Node;
+use super::values::{parse_name, parse_switch};
+use crate::media::query::{OutputKind, ParamError, parse_params};
+use crate::media::{RenditionRequest, Transport};
+use crate::plan::Policy;
+
+/// What a stream takes; `source` first, see [`DEFAULT_KEYS`].
+pub(super) const KEYS: &[Key] = &[
+    Key::scalar("source"),
+    Key::scalar("username"),
+    Key::scalar("password"),
+    Key::scalar("password_file"),
+    Key::scalar("transport"),
+    Key::scalar("on_demand"),
+    Key::scalar("policy"),
+    Key::map("renditions"),
+    Key::unbuilt("detect_source"),
+    Key::unbuilt("priority"),
+];
+
+/// What `defaults:` takes: the same without a source.
+pub(super) const DEFAULT_KEYS: &[Key] = KEYS.split_at(1).1;
+
+const RENDITION_KEYS: &[Key] = &[
+    Key::scalar("width"),
+    Key::scalar("height"),
+    Key::scalar("fps"),
+    Key::scalar("crop"),
+    Key::scalar("format"),
+    Key::scalar("codec"),
+    Key::scalar("bitrate"),
+    Key::scalar("quality"),
+    Key::scalar("gop"),
+];
+
+/// A worker makes at most this many renditions.
+const MAX_RENDITIONS: usize = 8;
+
+/// What becomes of `password_file`.
+#[derive(Clone, Copy)]
+pub(super) enum PasswordFiles<'a> {
+    /// Read.
+    From(&'a dyn Fn(&Path) -> io::Result<String>),
+    /// A mistake: the text comes from somebody who must not read files.
+    Refused,
+}
+
+/// Halves of credentials; `defaults:` may give one and a stream the other.
+pub(super) struct Login {
+    username: Option<String>,
+    password: Option<SecretString>,
+}
+
+impl Login {
+    pub const NONE: &'static Self = &Self { username: None, password: None };
+}
+
+/// What a stream's own keys stand on.
+pub(super) struct Base<'a> {
+    pub defaults: &'a StreamDefaults,
+    pub login: &'a Login,
+    pub password_files: PasswordFiles<'a>,
+}
+
+/// Reads the keys that `defaults:` shares with streams; what is not given comes from `base`.
+pub(super) fn read_defaults(section: &Section, base: &StreamDefaults, report: &mut Report) -> StreamDefaults {
+    let transports = [("tcp", Transport::Tcp), ("udp", Transport::Udp)];
+    let transport = section.parsed("transport", report, |text| parse_name(text, &transports));
+    let on_demand = section.parsed("on_demand", report, parse_switch);
+    let policy = section.parsed("policy", report, |text| parse_name(text, &Policy::ALL));
+    let renditions =
+        section.entry("renditions").map(|entry| read_renditions(&entry.node, &section.path_of("renditions"), report));
+    StreamDefaults {
+        transport: transport.unwrap_or(base.transport),
+        on_demand: on_demand.unwrap_or(base.on_demand),
+        policy: policy.unwrap_or(base.policy),
+        renditions: renditions.unwrap_or_else(|| base.renditions.clone()),
+    }
+}
+
+/// Reads a stream; `None` if there is no telling where it comes from, which is reported.
+pub(super) fn read_stream(section: &Section, base: &Base, report: &mut Report) -> Option<StreamSettings> {
+    let shared = read_defaults(section, base.defaults, report);
+    let login = read_login(section, base.password_files, report);
+    let (source, url_login) = read_source(section, report)?;
+    let credentials = match source {
+        Source::Rtsp(_) => credentials(section, url_login, login, base.login, report),
+        Source::Pattern(_) => {
+            refuse_camera_keys(section, report);
+            None
+        }
+    };
+    let StreamDefaults { transport, on_demand, policy, renditions } = shared;
+    Some(StreamSettings { source, credentials, transport, on_demand, policy, renditions })
+}
+
+fn read_source(section: &Section, report: &mut Report) -> Option<(Source, Option<Credentials>)> {
+    if section.entry("source").is_none() {
+        let message = "is missing; every stream needs one: rtsp://host[:port]/path, or test: for a synthetic camera";
+        report.add(&section.place, &section.path_of("source"), message);
+    }
+    let field = section.field("source", report)?;
+    let parsed = Source::parse(field.text()?);
+    parsed.map_err(|problems| problems.iter().for_each(|problem| report.add(field.place, &field.path, problem))).ok()
+}
+
+/// Keys that speak of a camera say nothing about a synthetic one.
+fn refuse_camera_keys(section: &Section, report: &mut Report) {
+    for key in ["username", "password", "password_file", "transport"] {
+        if let Some(entry) = section.entry(key) {
+            report.add(&entry.place, &section.path_of(key), "means nothing for a test: source; remove it");
+        }
+    }
+}
+
+/// Reads `username`, `password` and `password_file`.
+pub(super) fn read_login(section: &Section, files: PasswordFiles, report: &mut Report) -> Login {
+    let text = |text: &str| check_login(text).map(|()| text.to_owned());
+    let username = section.field("username", report).and_then(|field| field.checked(report, text));
+    let password = section.field("password", report).and_then(|field| field.checked(report, text));
+    let file = section.field("password_file", report);
+    if let (Some(file), true) = (&file, section.entry("password").is_some()) {
+        report.add(file.place, &file.path, "stands beside 'password'; keep one of the two");
+        return Login { username, password: None };
+    }
+    let from_file = file.and_then(|field| read_password_file(&field, files, report));
+    Login { username, password: password.or(from_file).map(SecretString::from) }
+}
+
+fn read_password_file(field: &Field, files: PasswordFiles, report: &mut Report) -> Option<String> {
+    let PasswordFiles::From(read) = files else {
+        report.add(field.place, &field.path, "is not read for a request; send 'password' instead");
+        return None;
+    };
+    let path = field.parsed(report, |path| {
+        let problem = "must be an absolute path, such as /run/secrets/camera";
+        Some(Path::new(path)).filter(|path| path.is_absolute()).map(Path::to_owned).ok_or_else(|| problem.to_owned())
+    })?;
+    field.checked(report, |_| {
+        let text = read(&path).map_err(|error| format!("the file cannot be read: {error}"))?;
+        let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+        if line.is_empty() {
+            return Err("the file is empty; it must hold the password".into());
+        }
+        check_login(line).map(|()| line.to_owned())
+    })
+}
+
+/// Joins what URL, stream and defaults say. Half a login in the stream is a mistake; half a login that only the
+/// defaults give is for the streams that give the other half.
+fn credentials(
+    section: &Section,
+    url: Option<Credentials>,
+    own: Login,
+    defaults: &Login,
+    report: &mut Report,
+) -> Option<Credentials> {
+    let own_key = section.any_of(&["username", "password", "password_file"]);
+    if let Some(in_url) = url {
+        if let Some(entry) = own_key {
+            let message = "stands beside a user name or password in the source's URL; take those out of the URL";
+            report.add(&entry.place, &section.path_of(&entry.key), message);
+        }
+        return Some(in_url);
+    }
+    let has_password = section.any_of(&["password", "password_file"]).is_some() || defaults.password.is_some();
+    let has_username = section.entry("username").is_some() || defaults.username.is_some();
+    if let (Some(entry), false) = (own_key, has_password && has_username) {
+        let missing = if has_username { "'password' or 'password_file'" } else { "'username'" };
+        report.add(&entry.place, &section.path_of(&entry.key), format!("needs {missing} beside it, or in 'defaults'"));
+    }
+    let username = own.username.or_else(|| defaults.username.clone())?;
+    let password = own.password.or_else(|| defaults.password.clone())?;
+    Some(Credentials { username, password })
+}
+
+fn read_renditions(node: &Node, path: &str, report: &mut Report) -> BTreeMap<String, RenditionRequest> {
+    let entries = unique_entries(node, path, report).unwrap_or_default();
+    if entries.len() > MAX_RENDITIONS {
+        report.add(&node.place, path, format!("has {} renditions; allowed are {MAX_RENDITIONS}", entries.len()));
+    }
+    let mut renditions = BTreeMap::new();
+    for entry in entries {
+        let path = join(path, &entry.key);
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        if entry.key.is_empty() || entry.key.len() > 63 || !entry.key.chars().all(legal) {
+            report.add(&entry.place, &path, "a rendition's name has 1 to 63 of a-z, 0-9, '_' and '-'");
+        }
+        if let Some(request) = read_rendition(&entry.node, &path, report) {
+            renditions.insert(entry.key.clone(), request);
+        }
+    }
+    renditions
+}
+
+fn read_rendition(node: &Node, path: &str, report: &mut Report) -> Option<RenditionRequest> {
+    let section = Section::open(node, path, RENDITION_KEYS, report)?;
+    let fields: Vec<(&str, Field)> =
+        RENDITION_KEYS.iter().filter_map(|key| Some((key.name, section.field(key.name, report)?))).collect();
+    let pairs = fields.iter().filter_map(|(key, field)| Some((*key, field.text()?)));
+    let field_of = |error: &ParamError| fields.iter().find(|(key, _)| *key == error.key).map(|(_, field)| field);
+    match parse_params(pairs) {
+        Err(errors) => {
+            for (field, error) in errors.iter().filter_map(|error| Some((field_of(error)?, error))) {
+                field.parsed::<()>(report, |_| Err(error.problem.clone()));
+            }
+            None
+        }
+        Ok(params) => params
+            .request(OutputKind::Any)
+            .map_err(|errors| {
+                for (field, error) in errors.iter().filter_map(|error| Some((field_of(error)?, error))) {
+                    report.add(field.place, &field.path, &error.problem);
+                }
+            })
+            .ok(),
+    }
+}
