@@ -20,8 +20,9 @@ const PROGRAM: u16 = 1;
 const PMT_PID: u16 = 0x1000;
 const VIDEO_PID: u16 = 0x100;
 const AUDIO_PID: u16 = 0x101;
-/// The tables stand before every keyframe, and no further apart than this many ticks.
-const TABLE_INTERVAL: u64 = MediaTime::HZ as u64 / 2;
+/// The tables stand before every keyframe, and before the first packet that comes this many ticks (0.4 s) after the
+/// last, so that they are no more than half a second apart.
+const TABLE_INTERVAL: u64 = MediaTime::HZ as u64 * 4 / 10;
 /// Presentation lags the program clock by this many ticks (0.7 s), so that a receiver has time to fill its buffers.
 const CLOCK_LEAD: u64 = MediaTime::HZ as u64 * 7 / 10;
 /// Payload of a packet without adaptation field, in bytes.

@@ -112,6 +112,14 @@ impl Clip {
         path
     }
 
+    /// The first `count` pictures as JPEG files.
+    pub fn jpegs(&self, count: usize) -> Vec<PathBuf> {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-i"]).arg(&self.source).args(["-map", "0:v", "-frames:v", &count.to_string()]);
+        run(command.args(["-pix_fmt", "yuvj420p"]).arg(self.beside("%d.jpg")));
+        (1..=count).map(|index| self.beside(&format!("{index}.jpg"))).collect()
+    }
+
     /// The packets of `track` that an output is to hold, with times from its start.
     pub fn expected(&self, track: Track) -> Vec<(PacketHeader, &Bytes)> {
         let origin = self.packets.iter().find(|packet| packet.is_random_access()).unwrap().header.dts;
