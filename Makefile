@@ -1,0 +1,33 @@
+RUST := 1.91
+# Where rustup puts cargo: sudo and CI often lack it, and Debian's own cargo may be too old.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+.PHONY: help demo test bench rust
+
+help:
+	@echo 'make demo    two synthetic cameras on http://127.0.0.1:8080, until Ctrl-C'
+	@echo 'make test    the whole test suite'
+	@echo 'make bench   CPU, memory and latency against ffmpeg, as today; ARGS=--help for its options'
+	@echo
+	@echo 'Missing Debian packages are installed with apt. Rust $(RUST) or newer is needed.'
+
+demo: rust
+	@deploy/bootstrap.sh demo
+	cargo build --release
+	@deploy/demo.sh
+
+test: rust
+	@deploy/bootstrap.sh test
+	cargo test --workspace
+
+bench: rust
+	@deploy/bootstrap.sh bench
+	cargo build --release
+	@"$${CARGO_TARGET_DIR:-target}/release/camshaft" bench $(ARGS)
+
+rust:
+	@found=$$(cargo --version 2>/dev/null | cut -d' ' -f2); \
+	printf '%s\n' $(RUST) "$${found:-0}" | sort --version-sort --check=quiet || { \
+	    echo "camshaft needs Rust $(RUST) or newer, found: $${found:-none}. Get it from https://rustup.rs:"; \
+	    echo "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"; \
+	    echo "or, with rustup installed: rustup update stable"; exit 1; } >&2

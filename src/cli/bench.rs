@@ -1,0 +1,85 @@
+//! `camshaft bench`: the same job through camshaft and through ffmpeg as it is used today.
+//!
+//! Runs alternate, so that the machine's load meets both sides alike. Ratios are medians over pairs of neighbouring
+//! runs. Steady state only: CPU time is the difference between two instants, so start-up drops out.
+
+mod baseline;
+mod clip;
+mod cost;
+mod jobs;
+mod latency;
+mod process;
+mod report;
+mod server;
+mod stage;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::error::Result;
+use report::{Format, Report};
+use stage::Stage;
+
+/// What `camshaft bench` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to measure [default: everything]
+    #[arg(value_enum)]
+    jobs: Vec<Job>,
+    /// How often each side runs; ratios are medians over the pairs
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pairs: u32,
+    /// Seconds of steady state measured in each run; even numbers cover whole GOPs
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(4..=90))]
+    seconds: u64,
+    /// Where the clips, logs and recordings go [default: camshaft-bench in the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// The program that serves a clip over RTSP
+    #[arg(long, value_name = "FILE", default_value = "tests/support/rtsp_camera.py")]
+    camera: PathBuf,
+    /// How the results are printed
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// A job that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Job {
+    /// 1280x720 raw frames at 5 a second, as a detector takes them
+    Detect,
+    /// Detector, live view, a JPEG a second and a recorder on one camera: CPU and memory
+    Four,
+    /// From adding a camera to its first raw frame
+    FirstFrame,
+    /// A still, of a stream that is being decoded and of one that is not
+    Snapshot,
+    /// From a viewer's request to its first byte
+    Join,
+}
+
+impl Job {
+    const ALL: [Self; 5] = [Self::Detect, Self::Four, Self::FirstFrame, Self::Snapshot, Self::Join];
+
+    fn measure(self, stage: &Stage) -> Result<Vec<report::Row>> {
+        match self {
+            Self::Detect => jobs::detect(stage),
+            Self::Four => jobs::four(stage),
+            Self::FirstFrame => latency::first_frame(stage),
+            Self::Snapshot => latency::snapshot(stage),
+            Self::Join => latency::join(stage),
+        }
+    }
+}
+
+/// Measures and prints. The exit code says whether everything could be measured, not whether it was fast.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let stage = Stage::prepare(&args)?;
+    let mut report = Report::of_this_machine(&args)?;
+    let jobs = if args.jobs.is_empty() { Job::ALL.to_vec() } else { args.jobs };
+    for job in jobs {
+        report.rows.extend(job.measure(&stage)?);
+    }
+    print!("{}", report.render(args.format)?);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,70 @@
+//! The camera-like clip that both sides are fed: a still scene with grain and sensor noise in which a few things move.
+//! Like footage of a fixed camera, about five macroblocks in six are skipped and an I frame is twenty times a P frame.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{fs, io};
+
+use crate::error::{Error, Result};
+
+/// Length of the scene before it repeats, in seconds: a whole number of GOPs.
+const SCENE_SECONDS: u32 = 20;
+/// How often the scene is repeated after its first time.
+const REPEATS: u32 = 5;
+
+/// What the clip is, for the report.
+pub const DESCRIPTION: &str = "1920x1080, 25 fps, H.264 Main, 4 Mbit/s, GOP 2 s, no B frames";
+
+const SCENE: &str = "\
+    color=c=0x6b7b6b:s=1920x1080:r=25,noise=alls=11[wall];\
+    color=c=0x9a5a4a:s=320x240:r=25,noise=alls=12:allf=t[car];\
+    color=c=0x304a70:s=200x420:r=25,noise=alls=12:allf=t[person];\
+    color=c=0xd0d0c0:s=160x160:r=25,noise=alls=12:allf=t[bird];\
+    [wall][car]overlay=x='mod(t*140,2140)-220':y=620[a];\
+    [a][person]overlay=x='900+500*sin(t*0.7)':y='380+60*cos(t)'[b];\
+    [b][bird]overlay=x='1700-mod(t*90,1800)':y='200+40*sin(t*2)',noise=alls=3:allf=t,format=yuv420p[scene]";
+
+const ENCODER: &str = "\
+    -c:v libx264 -preset fast -profile:v main -refs 1 -bf 0 -g 50 -keyint_min 50 -sc_threshold 0 -b:v 4M";
+
+/// The clip's path in `work`; makes it if it is not there yet. It is two minutes long.
+pub fn prepare(work: &Path) -> Result<PathBuf> {
+    let mut recipe = DefaultHasher::new();
+    (SCENE, ENCODER, SCENE_SECONDS, REPEATS).hash(&mut recipe);
+    let clip = work.join(format!("clip-{:016x}.mp4", recipe.finish()));
+    if clip.exists() {
+        return Ok(clip);
+    }
+    eprintln!("making the clip ({DESCRIPTION}), once: {}", clip.display());
+    let scene = work.join("scene.mp4");
+    let mut encode = ffmpeg();
+    encode.args(["-filter_complex", SCENE, "-map", "[scene]", "-t", &SCENE_SECONDS.to_string()]);
+    encode.args(ENCODER.split_whitespace()).arg(&scene);
+    finish(encode)?;
+    let unfinished = work.join("unfinished.mp4");
+    let mut repeat = ffmpeg();
+    repeat.args(["-stream_loop", &REPEATS.to_string(), "-i"]).arg(&scene).args(["-c", "copy"]).arg(&unfinished);
+    finish(repeat)?;
+    // Only a whole clip gets the name that the next run looks for.
+    let renamed = fs::rename(&unfinished, &clip).and_then(|()| fs::remove_file(&scene));
+    renamed.map_err(|error| Error::unavailable(format!("cannot write {}", clip.display())).with_source(error))?;
+    Ok(clip)
+}
+
+fn ffmpeg() -> Command {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-hide_banner", "-loglevel", "error", "-stats", "-y"]);
+    command
+}
+
+fn finish(mut command: Command) -> Result<()> {
+    let status = command.status().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::unavailable("there is no ffmpeg: apt-get install ffmpeg").with_source(error),
+        _ => Error::unavailable("cannot run ffmpeg").with_source(error),
+    })?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::unavailable(format!("ffmpeg could not make the clip ({status}); what it said is above")))
+}
