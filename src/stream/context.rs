@@ -35,7 +35,7 @@ pub struct Place(Arc<AtomicUsize>);
 impl Context {
     /// The context of a process.
     pub fn new(spawner: Arc<Spawner>, metrics: Arc<Metrics>, limits: Limits) -> Self {
-        let beside = Semaphore::new(limits.workers_beside);
+        let beside = Semaphore::new(limits.workers_beside as usize);
         Self { spawner, metrics, limits, capabilities: Capabilities::default(), beside, consumers: Arc::default() }
     }
 
@@ -44,7 +44,7 @@ impl Context {
     /// # Errors
     /// [`ErrorKind::Overloaded`] when `limits.consumers_total` are taken.
     pub fn take_place(&self) -> Result<Place> {
-        take_place(&self.consumers, self.limits.consumers_total, "limits.consumers_total")
+        take_place(&self.consumers, self.limits.consumers_total as usize, "limits.consumers_total")
     }
 
     /// The bounds of a stream's ring.

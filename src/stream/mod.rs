@@ -284,7 +284,7 @@ impl Stream {
     }
 
     fn ticket(&self, kind: &'static str) -> Result<Ticket> {
-        let max = self.context.limits.consumers_per_stream;
+        let max = self.context.limits.consumers_per_stream as usize;
         let own = take_place(&self.consumers, max, "limits.consumers_per_stream")?;
         let overall = self.context.take_place()?;
         Ok(Ticket::new(self.metrics.clone(), kind, Demand::new(&self.demand), [own, overall]))

@@ -189,7 +189,7 @@ impl Streams {
                 Put::Replaced
             }
             None => {
-                let max = self.context.limits.streams_max;
+                let max = self.context.limits.streams_max as usize;
                 if self.entries().len() >= max {
                     let message = format!("there are {max} streams already (limits.streams_max): delete one first");
                     return Err(Error::new(ErrorKind::Overloaded, message));

@@ -1,5 +1,6 @@
 //! The configuration's files: the one named on the command line, and `conf.d/*.yaml` beside it.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config, Document, Lookups};
@@ -7,6 +8,8 @@ use crate::error::{Error, Result};
 
 /// Environment variables with this prefix override single keys.
 const OVERRIDE_PREFIX: &str = "CAMSHAFT_";
+
+const SECRET_BYTES: u64 = 64 << 10;
 
 /// Where the configuration is.
 #[derive(Debug)]
@@ -37,11 +40,11 @@ impl Files {
         }
         let documents: Vec<_> =
             texts.iter().map(|(path, text)| Document { name: path.display().to_string(), text }).collect();
-        let overrides = std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE_PREFIX)).collect();
+        let overrides: Vec<_> = std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE_PREFIX)).collect();
         let lookups = Lookups {
             env: &|name| std::env::var(name).ok(),
-            file: &|path| std::fs::read_to_string(path),
-            env_overrides: overrides,
+            file: &read_secret,
+            env_overrides: &overrides,
         };
         config::load(&documents, &lookups).map_err(|mistakes| Error::invalid(format!("the configuration has mistakes:\n{mistakes}")))
     }
@@ -74,6 +77,13 @@ impl Files {
 
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| cannot_read(path, error))
+}
+
+/// A password is a line, not a file's worth of anything: what is longer than 64 KiB is no password file.
+fn read_secret(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(SECRET_BYTES).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn cannot_read(path: &Path, error: std::io::Error) -> Error {
