@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod fanout;
+pub mod http;
 pub mod ingest;
 pub mod link;
 pub mod media;

@@ -15,9 +15,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, StreamDefaults};
 use crate::error::{Error, Result};
-use crate::http::{self, AdminState, ApiState, ServerOptions};
+use crate::http::{self, AdminState, ApiState, DeliveryOptions, RequestObserver, ServerOptions};
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
 use crate::stream::{Context, Streams};
@@ -60,6 +60,8 @@ struct Service {
     streams: Arc<Streams>,
     spawner: Arc<Spawner>,
     metrics: Arc<Metrics>,
+    /// What streams made by request are given; follows the configuration.
+    defaults: watch::Sender<StreamDefaults>,
     ready: watch::Sender<bool>,
     /// Ends servers and housekeeping.
     cancel: CancellationToken,
@@ -74,7 +76,8 @@ impl Service {
         let context = Context::new(spawner.clone(), metrics.clone(), config.limits.clone());
         let streams = Streams::new(Arc::new(context));
         let (ready, is_ready) = watch::channel(false);
-        let mut service = Self {
+        let service = Self {
+            defaults: watch::Sender::new(config.defaults.clone()),
             files,
             config,
             streams,
@@ -95,15 +98,17 @@ impl Service {
 
     /// Opens both ports and gives their addresses; port 0 of the configuration means any free one.
     async fn open_servers(&self, ready: watch::Receiver<bool>) -> Result<(SocketAddr, SocketAddr)> {
-        let metrics = self.metrics.clone();
+        let delivery =
+            DeliveryOptions { stalled_consumer: self.config.limits.stalled_consumer, shutdown: self.cancel.clone() };
         let api = http::api(ApiState::new(
             self.streams.clone(),
-            self.config.defaults.clone(),
-            &self.config.limits,
-            self.metrics.clone(),
-            self.cancel.clone(),
+            self.defaults.subscribe(),
+            Arc::default(),
+            delivery,
+            Arc::new(HttpMetrics(self.metrics.clone())),
         ));
-        let admin = http::admin(AdminState { ready, metrics: Arc::new(move || metrics.text()) });
+        let metrics = self.metrics.clone();
+        let admin = http::admin(AdminState::new(ready, Arc::new(move || metrics.text())));
         let http = self.open_server(self.config.server.http, "server.http", api).await?;
         let admin = self.open_server(self.config.server.admin, "server.admin", admin).await?;
         Ok((http, admin))
@@ -116,7 +121,7 @@ impl Service {
         };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let bound = listener.local_addr().map_err(refused)?;
-        let options = ServerOptions { stalled: self.config.limits.stalled_consumer };
+        let options = ServerOptions { stalled_peer: self.config.limits.stalled_consumer, ..ServerOptions::default() };
         self.tasks.spawn(http::serve(listener, router, options, self.cancel.clone()));
         Ok(bound)
     }
@@ -165,8 +170,11 @@ impl Service {
         self.metrics.config_loads.with_label_values(&["applied"]).inc();
         match self.streams.apply(config.streams.clone()).await {
             Ok(()) => tracing::info!("the configuration was reloaded"),
-            Err(error) => tracing::error!(error = error.chain(), "not every stream of the configuration could be started"),
+            Err(error) => {
+                tracing::error!(error = error.chain(), "not every stream of the configuration could be started")
+            }
         }
+        self.defaults.send_replace(config.defaults.clone());
         self.config = config;
     }
 
@@ -199,6 +207,16 @@ impl Service {
     }
 }
 
+/// Counts HTTP requests.
+struct HttpMetrics(Arc<Metrics>);
+
+impl RequestObserver for HttpMetrics {
+    fn observe(&self, method: &str, route: &str, status: u16, seconds: f64) {
+        self.0.http_requests.with_label_values(&[method, route, &status.to_string()]).inc();
+        self.0.http_seconds.with_label_values(&[route]).observe(seconds);
+    }
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -207,7 +225,8 @@ struct Signals {
 
 impl Signals {
     fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).map_err(|error| Error::internal("cannot listen for signals").with_source(error));
+        let listen =
+            |kind| signal(kind).map_err(|error| Error::internal("cannot listen for signals").with_source(error));
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,

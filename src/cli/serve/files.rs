@@ -41,12 +41,9 @@ impl Files {
         let documents: Vec<_> =
             texts.iter().map(|(path, text)| Document { name: path.display().to_string(), text }).collect();
         let overrides: Vec<_> = std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE_PREFIX)).collect();
-        let lookups = Lookups {
-            env: &|name| std::env::var(name).ok(),
-            file: &read_secret,
-            env_overrides: &overrides,
-        };
-        config::load(&documents, &lookups).map_err(|mistakes| Error::invalid(format!("the configuration has mistakes:\n{mistakes}")))
+        let lookups = Lookups { env: &|name| std::env::var(name).ok(), file: &read_secret, env_overrides: &overrides };
+        config::load(&documents, &lookups)
+            .map_err(|mistakes| Error::invalid(format!("the configuration has mistakes:\n{mistakes}")))
     }
 
     fn conf_d(&self) -> PathBuf {
