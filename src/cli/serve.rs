@@ -143,8 +143,10 @@ impl Service {
                 }
             };
             tokio::select! {
-                () = signals.stop() => break,
-                () = signals.reload() => self.reload().await,
+                asked = signals.next() => match asked {
+                    Asked::Stop => break,
+                    Asked::Reload => self.reload().await,
+                },
                 Some(()) = change => self.reload().await,
             }
         }
@@ -217,6 +219,12 @@ impl RequestObserver for HttpMetrics {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Reload,
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -234,15 +242,18 @@ impl Signals {
         })
     }
 
-    async fn stop(&mut self) {
+    /// The next signal.
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
         }
     }
 
-    async fn reload(&mut self) {
-        self.hangup.recv().await;
+    /// The next signal to stop.
+    async fn stop(&mut self) {
+        while self.next().await == Asked::Reload {}
     }
 }
 

@@ -140,6 +140,8 @@ async fn read(mut socket: tokio::net::unix::OwnedReadHalf, incoming: mpsc::Sende
                 }
             }
             Ok(None) => return,
+            // It died with messages of ours unread.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
             Err(error) => {
                 tracing::warn!(%error, "a worker broke the link's protocol and is ended");
                 kill.cancel();

@@ -1,6 +1,7 @@
 //! Structured logs on standard error.
 
 use clap::ValueEnum;
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// How log lines are written.
@@ -17,7 +18,7 @@ pub fn start(format: Format) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        Format::Text => logs.with_target(false).init(),
+        Format::Text => logs.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
         Format::Json => logs.json().init(),
     }
 }
