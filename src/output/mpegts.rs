@@ -17,9 +17,10 @@ use crate::error::{Error, Result};
 use crate::media::{AudioCodec, AudioConfig, MediaTime, Packet, TrackConfig, VideoCodec, VideoConfig, nal};
 
 const PROGRAM: u16 = 1;
-const PMT_PID: u16 = 0x1000;
-const VIDEO_PID: u16 = 0x100;
-const AUDIO_PID: u16 = 0x101;
+const PAT_PID: u8 = 0;
+const PMT_PID: u8 = 0x40;
+const VIDEO_PID: u8 = 0x41;
+const AUDIO_PID: u8 = 0x42;
 /// The tables stand before every keyframe, and before the first packet that comes this many ticks (0.4 s) after the
 /// last, so that they are no more than half a second apart.
 const TABLE_INTERVAL: u64 = MediaTime::HZ as u64 * 4 / 10;
@@ -65,22 +66,19 @@ struct PesStart {
 
 impl MpegTs {
     /// A transport stream of `video` and, where MPEG-TS can carry it, `audio`.
-    ///
-    /// # Errors
-    /// None in practice; the library checks PIDs when it is told of them.
-    pub fn new(video: &VideoConfig, audio: Option<&AudioConfig>) -> Result<Self> {
-        Ok(Self {
+    pub fn new(video: &VideoConfig, audio: Option<&AudioConfig>) -> Self {
+        Self {
             video_codec: video.codec,
             with_audio: audio.is_some_and(Self::carries_audio),
             version: VersionNumber::new(),
-            pat: Stream::new(Pid::PAT)?,
-            pmt: Stream::new(PMT_PID)?,
-            video: Stream::new(VIDEO_PID)?,
-            audio: Stream::new(AUDIO_PID)?,
+            pat: Stream::new(PAT_PID),
+            pmt: Stream::new(PMT_PID),
+            video: Stream::new(VIDEO_PID),
+            audio: Stream::new(AUDIO_PID),
             timeline: Timeline::default(),
             tables_at: None,
             unit: BytesMut::new(),
-        })
+        }
     }
 
     /// Whether MPEG-TS carries `audio`: AAC whose configuration fits into ADTS headers. G.711 has no stream type.
@@ -181,8 +179,8 @@ impl PacketMuxer for MpegTs {
 }
 
 impl Stream {
-    fn new(pid: u16) -> Result<Self> {
-        Ok(Self { pid: Pid::new(pid).map_err(ts_error)?, counter: ContinuityCounter::new() })
+    fn new(pid: u8) -> Self {
+        Self { pid: Pid::from(pid), counter: ContinuityCounter::new() }
     }
 
     fn write_pes(&mut self, start: PesStart, data: &[u8], out: &mut BytesMut) -> Result<()> {
@@ -244,7 +242,8 @@ fn write_byte_stream(packet: &Packet, config: &VideoConfig, unit: &mut BytesMut)
     nal::write_annexb(unit, others);
 }
 
-/// The program clock at the moment when an access unit begins to arrive.
+/// The program clock at the moment when an access unit begins to arrive. It goes out with every access unit; below 10
+/// frames a second that is less often than H.222.0 §2.7.2 asks of broadcasts.
 fn clock_field(dts: u64, random_access_indicator: bool) -> Result<AdaptationField> {
     let base = Timestamp::new(dts & Timestamp::MAX).map_err(ts_error)?;
     Ok(AdaptationField {

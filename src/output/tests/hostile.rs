@@ -100,7 +100,7 @@ proptest! {
                 write(&mut muxer, &packets);
             }
         }
-        let stream = write(&mut MpegTs::new(&video, Some(&audio)).unwrap(), &packets);
+        let stream = write(&mut MpegTs::new(&video, Some(&audio)), &packets);
         prop_assert!(stream.chunks(188).all(|packet| packet.len() == 188 && packet[0] == 0x47));
         write(&mut AnnexB::new(&video), &packets);
     }

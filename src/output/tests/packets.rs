@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::clip::{Clip, Probed, decoded_hashes, ffmpeg, ffprobe, probe_packets, sample_entries};
+use crate::error::ErrorKind;
 use crate::media::{AudioCodec, AudioConfig, MediaTime, Packet, Track, TrackConfig, VideoConfig, nal, nal::NalKind};
 use crate::output::{AnnexB, Flow, Fmp4, MpegTs, PacketMuxer, ParameterSets};
 
@@ -25,7 +26,7 @@ fn fmp4(clip: &Clip, parameter_sets: ParameterSets) -> Fmp4 {
 }
 
 fn mpegts(clip: &Clip) -> MpegTs {
-    MpegTs::new(&clip.video, clip.audio.as_deref()).unwrap()
+    MpegTs::new(&clip.video, clip.audio.as_deref())
 }
 
 /// Times and key flags are the source's, moved so that the output starts at `lead`.
@@ -165,7 +166,7 @@ fn a_transport_stream_keeps_its_own_rules() {
         if matches!(packet.payload, Some(TsPayload::Pat(_))) {
             tables_at.push(clock);
         }
-        let Some(TsPayload::PesStart(pes)) = packet.payload.filter(|_| packet.header.pid.as_u16() == 0x100) else {
+        let Some(TsPayload::PesStart(pes)) = packet.payload.filter(|_| packet.header.pid.as_u16() == 0x41) else {
             continue;
         };
         let field = packet.adaptation_field.unwrap();
@@ -245,6 +246,26 @@ fn a_changed_source_ends_a_copy_in_mp4() {
 }
 
 #[test]
+fn changed_sound_ends_a_copy_in_mp4() {
+    let clip = Clip::h264();
+    let mut muxer = fmp4(&clip, ParameterSets::OutOfBand);
+    clip.mux(&mut muxer, "copy.mp4");
+    let mut packet = clip.packets.iter().rfind(|packet| packet.header.track == Track::Audio).unwrap().clone();
+    let changed = AudioConfig { channels: 1, ..(**clip.audio.as_ref().unwrap()).clone() };
+    packet.config = TrackConfig::Audio(Arc::new(changed));
+    assert_eq!(muxer.packet(&packet, &mut BytesMut::new()).unwrap(), Flow::End);
+}
+
+#[test]
+fn mp4_refuses_a_source_without_parameter_sets_and_says_so() {
+    let clip = Clip::h264();
+    let without_pps = VideoConfig { parameter_sets: clip.video.parameter_sets[..1].to_vec(), ..(*clip.video).clone() };
+    let error = Fmp4::new(&without_pps, None, ParameterSets::OutOfBand).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnsupportedMedia);
+    assert!(error.message().contains("no h264 parameter set of type 8"), "{error}");
+}
+
+#[test]
 fn a_new_generation_with_the_same_parameter_sets_goes_on_in_mp4() {
     let clip = Clip::h264();
     let mut muxer = fmp4(&clip, ParameterSets::OutOfBand);
@@ -304,12 +325,12 @@ fn sound_that_a_container_does_not_carry_is_left_out() {
     assert!(!Fmp4::carries_audio(&g711) && !MpegTs::carries_audio(&g711) && !AnnexB::carries_audio(&g711));
     let mut mp4 = Fmp4::new(&clip.video, Some(&g711), ParameterSets::OutOfBand).unwrap();
     assert_eq!(mp4.content_type(), format!("video/mp4; codecs=\"{}\"", clip.video.rfc6381));
-    let mut ts = MpegTs::new(&clip.video, Some(&g711)).unwrap();
+    let mut ts = MpegTs::new(&clip.video, Some(&g711));
     let mut sound = clip.packets.iter().find(|packet| packet.header.track == Track::Audio).unwrap().clone();
     sound.header.pts = MediaTime(MediaTime::HZ);
     sound.config = TrackConfig::Audio(Arc::new(g711));
     for muxer in [&mut mp4 as &mut dyn PacketMuxer, &mut ts] {
-        let path = clip.mux(muxer, "without-sound");
+        let path = clip.mux(muxer, "without-sound.bin");
         assert_eq!(ffprobe(&path, &["-show_streams"])["streams"].as_array().unwrap().len(), 1);
         let mut out = BytesMut::new();
         assert_eq!(muxer.packet(&sound, &mut out).unwrap(), Flow::Continue);
