@@ -2,6 +2,7 @@
 //! camshaft
 
 pub mod error;
+pub mod ingest;
 pub mod link;
 pub mod media;
 pub mod plan;
