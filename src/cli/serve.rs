@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -91,9 +91,11 @@ impl Service {
         service.spawner.prepare_spare().await;
         service.streams.apply(service.config.streams.clone()).await?;
         service.tasks.spawn(service.streams.clone().watch_leases(service.cancel.clone()));
+        // From before it is ready: a change made the moment after must not be missed.
+        let (_watcher, changed) = service.watch_files();
         service.ready.send_replace(true);
         tracing::info!(%http, %admin, "ready");
-        Ok(service.run(signals).await)
+        Ok(service.run(signals, changed).await)
     }
 
     /// Opens both ports and gives their addresses; port 0 of the configuration means any free one.
@@ -126,15 +128,7 @@ impl Service {
         Ok(bound)
     }
 
-    async fn run(mut self, mut signals: Signals) -> ExitCode {
-        let watcher = config::watch(&self.files.watched());
-        let (_watching, mut changed) = match watcher {
-            Ok((guard, changed)) => (Some(guard), Some(changed)),
-            Err(error) => {
-                tracing::warn!(%error, "the configuration is not watched; send SIGHUP after changing it");
-                (None, None)
-            }
-        };
+    async fn run(mut self, mut signals: Signals, mut changed: Option<mpsc::Receiver<()>>) -> ExitCode {
         loop {
             let change = async {
                 match &mut changed {
@@ -151,6 +145,16 @@ impl Service {
             }
         }
         self.stop(signals).await
+    }
+
+    fn watch_files(&self) -> (Option<config::Watcher>, Option<mpsc::Receiver<()>>) {
+        match config::watch(&self.files.watched()) {
+            Ok((watcher, changed)) => (Some(watcher), Some(changed)),
+            Err(error) => {
+                tracing::warn!(%error, "the configuration is not watched; send SIGHUP after changing it");
+                (None, None)
+            }
+        }
     }
 
     /// Reads the configuration again; an invalid one changes nothing.

@@ -2,6 +2,7 @@
 
 use camshaft::media::VideoCodec;
 use std::io::Read;
+use std::time::{Duration, Instant};
 
 use crate::support::{Camera, Camshaft, Clip, Coding, Y4m, access_units, command_output, ffprobe_packets, numbers_in};
 
@@ -9,11 +10,17 @@ fn yaml(camera: &Camera, more: &str) -> String {
     format!("  cam: {{ source: \"{}\"{more} }}\n", camera.url())
 }
 
-/// The first `bytes` of a live response, as a file.
-fn save(server: &Camshaft, path: &str, bytes: usize, file: &std::path::Path) {
+/// Three seconds of a live response, as a file; the last picture may be cut off.
+fn save(server: &Camshaft, path: &str, file: &std::path::Path) {
     let mut body = server.open(path);
-    let mut data = vec![0; bytes];
-    body.read_exact(&mut data).unwrap();
+    let mut data = Vec::new();
+    let mut chunk = vec![0; 65536];
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        let count = body.read(&mut chunk).unwrap();
+        assert!(count > 0, "{path} ended early");
+        data.extend_from_slice(&chunk[..count]);
+    }
     std::fs::write(file, data).unwrap();
 }
 
@@ -35,7 +42,7 @@ fn tcp_with_h264_and_aac_is_copied_into_mp4_and_ts() {
     let dir = tempfile::tempdir().unwrap();
     for extension in ["mp4", "ts"] {
         let file = dir.path().join(format!("live.{extension}"));
-        save(&server, &format!("/v1/streams/cam/live.{extension}"), 400_000, &file);
+        save(&server, &format!("/v1/streams/cam/live.{extension}"), &file);
         let file = file.to_str().unwrap();
         let (video, audio) = (ffprobe_packets(file, "v:0"), ffprobe_packets(file, "a:0"));
         assert!(video.len() > 50 && audio.len() > 50, "{extension}: {} and {} packets", video.len(), audio.len());
@@ -56,7 +63,7 @@ fn g711_is_left_out_where_no_container_takes_it_and_the_status_says_so() {
     assert_eq!(status["source"]["audio_carried"], serde_json::json!({ "mp4": false, "ts": false }));
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("live.mp4");
-    save(&server, "/v1/streams/cam/live.mp4", 200_000, &file);
+    save(&server, "/v1/streams/cam/live.mp4", &file);
     assert!(ffprobe_packets(file.to_str().unwrap(), "a:0").is_empty());
     assert!(ffprobe_packets(file.to_str().unwrap(), "v:0").len() > 20);
 }
@@ -128,7 +135,7 @@ fn hevc_is_copied_and_decoded() {
     let dir = tempfile::tempdir().unwrap();
     for extension in ["mp4", "ts", "h265"] {
         let file = dir.path().join(format!("live.{extension}"));
-        save(&server, &format!("/v1/streams/cam/live.{extension}"), 150_000, &file);
+        save(&server, &format!("/v1/streams/cam/live.{extension}"), &file);
         let raw = command_output(
             "ffmpeg",
             &["-v", "error", "-i", file.to_str().unwrap(), "-frames:v", "20", "-f", "rawvideo", "-pix_fmt", "gray", "-"],
@@ -149,7 +156,7 @@ fn b_frames_keep_their_order() {
     let dir = tempfile::tempdir().unwrap();
     for extension in ["mp4", "ts"] {
         let file = dir.path().join(format!("live.{extension}"));
-        save(&server, &format!("/v1/streams/cam/live.{extension}"), 400_000, &file);
+        save(&server, &format!("/v1/streams/cam/live.{extension}"), &file);
         let packets = ffprobe_packets(file.to_str().unwrap(), "v:0");
         assert!(packets.windows(2).all(|pair| pair[0].dts < pair[1].dts), "{extension}");
         assert!(packets.iter().all(|packet| packet.pts >= packet.dts - 1e-4), "{extension}");
@@ -168,9 +175,9 @@ fn a_gop_of_twelve_seconds_can_be_joined_at_once() {
     assert_eq!(server.status("cam")["ring"]["joinable"], true);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("live.mp4");
-    let before = std::time::Instant::now();
-    save(&server, "/v1/streams/cam/live.mp4", 100_000, &file);
-    assert!(before.elapsed().as_secs_f64() < 3.0, "{:?}", before.elapsed());
+    let before = Instant::now();
+    save(&server, "/v1/streams/cam/live.mp4", &file);
+    assert!(before.elapsed().as_secs_f64() < 5.0, "{:?}", before.elapsed());
     assert!(ffprobe_packets(file.to_str().unwrap(), "v:0")[0].key);
 }
 
@@ -184,7 +191,7 @@ fn parameter_sets_may_come_in_the_sdp_alone_or_in_band_alone() {
         let dir = tempfile::tempdir().unwrap();
         for extension in ["mp4", "ts", "h264"] {
             let file = dir.path().join(format!("live.{extension}"));
-            save(&server, &format!("/v1/streams/cam/live.{extension}"), 150_000, &file);
+            save(&server, &format!("/v1/streams/cam/live.{extension}"), &file);
             // The last picture may be cut off by the end of what was read.
             let units = match extension {
                 "h264" => access_units(&std::fs::read(&file).unwrap(), VideoCodec::H264).len(),

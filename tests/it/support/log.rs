@@ -46,7 +46,9 @@ impl Log {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || lines.closed {
-                panic!("the log never said {what}; it said:\n{}", lines.lines.join("\n"));
+                let said = lines.lines.join("\n");
+                drop(lines);
+                panic!("the log never said {what}; it said:\n{said}");
             }
             lines = self.0.1.wait_timeout(lines, left).unwrap().0;
         }

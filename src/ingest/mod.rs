@@ -1,0 +1,90 @@
+//! What runs in `camshaft worker ingest`: one camera's RTSP session, turned into packets on the link.
+//!
+//! ```text
+//! supervisor ──Begin(task)──▶ serve ─▶ camera::open (RTSP handshake) ─▶ Relay (packets, times, losses) ──▶ supervisor
+//! ```
+//!
+//! Everything that the camera sends is parsed here and nowhere else. What the parser may cost is bounded from outside:
+//! by the process's memory limit, which ends it, and by deadlines, after which the worker reports
+//! [`FromWorker::Failed`] and ends.
+
+mod camera;
+mod decode_time;
+mod failure;
+mod relay;
+mod sandbox;
+mod timeline;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use retina::client::SessionGroup;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::time::timeout;
+
+use crate::link::wire::{receive_async, send_async};
+use crate::link::{FromWorker, IngestTask, Role, ToWorker};
+use failure::End;
+use relay::Relay;
+
+/// How long the camera may take to answer the TEARDOWN of a worker that is about to end.
+const TEARDOWN: Duration = Duration::from_secs(1);
+
+/// The whole life of an ingest worker, with the supervisor's link as standard input. Prints nothing: what there is to
+/// say goes over the link, and without a link there is nobody to tell.
+pub fn run() -> ExitCode {
+    match serve_standard_input() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn serve_standard_input() -> io::Result<()> {
+    sandbox::die_with_parent()?;
+    sandbox::enter()?;
+    let link = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    link.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    runtime.block_on(async { serve(UnixStream::from_std(link)?).await })
+}
+
+/// Does the one task that comes over `link`, until [`ToWorker::Stop`], the link's end or the camera's failure.
+///
+/// # Errors
+/// Those of the link.
+async fn serve(link: UnixStream) -> io::Result<()> {
+    let (mut from_supervisor, mut to_supervisor) = link.into_split();
+    let task = match receive_async(&mut from_supervisor).await? {
+        Some((ToWorker::Begin(Role::Ingest(task)), _)) => task,
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "an ingest worker begins with its task")),
+    };
+    send_async(&mut to_supervisor, &FromWorker::Ready, &[]).await?;
+    let sessions = Arc::new(SessionGroup::default());
+    let ended = tokio::select! {
+        // Stop, the link's end and a broken link all mean the same.
+        _ = receive_async::<ToWorker>(&mut from_supervisor) => Ok(()),
+        end = ingest(&task, &sessions, &mut to_supervisor) => match end {
+            End::Failed(failure) => send_async(&mut to_supervisor, &failure.into_message(&task), &[]).await,
+            End::Link(error) => Err(error),
+        },
+    };
+    // The camera was dropped by now, which starts its TEARDOWN; a camera that does not answer is left alone.
+    let _ = timeout(TEARDOWN, sessions.await_teardown()).await;
+    ended
+}
+
+/// Fetches `task`'s camera until something ends it.
+async fn ingest(task: &IngestTask, sessions: &Arc<SessionGroup>, link: &mut OwnedWriteHalf) -> End {
+    match camera::open(task, sessions).await {
+        Ok(camera) => Relay::new(camera, link).run(task).await,
+        Err(failure) => End::Failed(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests;

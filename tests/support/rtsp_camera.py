@@ -1,0 +1,202 @@
+#!/usr/bin/python3
+"""A camera for tests: gst-rtsp-server that replays a clip's access units unchanged, in real time.
+
+Prints `READY <port>` once it serves rtsp://127.0.0.1:<port>/cam; ends on SIGTERM and when its standard input closes.
+Debian: python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base -good -bad.
+"""
+
+import argparse
+import os
+import signal
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+
+AUDIO_TEST_SIGNAL = "audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=8000,channels=1"
+AUDIO = {
+    "none": "",
+    "aac": "appsrc name=audio format=time block=true max-bytes=20000 ! rtpmp4gpay name=pay1 pt=97",
+    "pcmu": AUDIO_TEST_SIGNAL + " ! mulawenc ! rtppcmupay name=pay1 pt=0",
+    "pcma": AUDIO_TEST_SIGNAL + " ! alawenc ! rtppcmapay name=pay1 pt=8",
+}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", default="0", help="0: any free one")
+    parser.add_argument("--file", required=True, help=".mp4 with the codec, or a raw .h264/.h265 without B frames")
+    parser.add_argument("--codec", choices=["h264", "h265"], default="h264")
+    parser.add_argument("--fps", type=int, default=25, help="of a raw file")
+    parser.add_argument("--loop", choices=["yes", "no"], default="yes")
+    parser.add_argument("--audio", choices=AUDIO, default="none", help="aac: the clip's own")
+    parser.add_argument("--transport", choices=["tcp", "udp", "both"], default="both")
+    parser.add_argument("--auth", choices=["none", "basic", "digest"], default="none")
+    parser.add_argument("--user", default=os.environ.get("CAMERA_USER", "viewer"))
+    parser.add_argument("--password", default=os.environ.get("CAMERA_PASSWORD", "secret"))
+    sets = parser.add_mutually_exclusive_group()
+    sets.add_argument("--sdp-only", action="store_true", help="parameter sets in the SDP, none in band")
+    sets.add_argument("--in-band-only", action="store_true", help="parameter sets in band, none in the SDP")
+    parser.add_argument("--shared", action="store_true", help="all clients see one playback, else each its own")
+    return parser.parse_args()
+
+
+def collect(description):
+    """Runs a pipeline; returns the caps and (time, duration, bytes) of each sample that the clip's edit list shows."""
+    pipeline = Gst.parse_launch(description + " ! appsink name=sink sync=false")
+    sink = pipeline.get_by_name("sink")
+    pipeline.set_state(Gst.State.PLAYING)
+    caps, samples = None, []
+    while sample := sink.emit("pull-sample"):
+        buffer = sample.get_buffer()
+        caps = sample.get_caps()
+        time = sample.get_segment().to_running_time(Gst.Format.TIME, buffer.pts)
+        if time != Gst.CLOCK_TIME_NONE:
+            samples.append((time, buffer.duration, buffer.extract_dup(0, buffer.get_size())))
+    pipeline.set_state(Gst.State.NULL)
+    if not samples:
+        raise SystemExit(f"nothing comes out of: {description}")
+    return caps, samples
+
+
+def load_video(args):
+    """Caps, access units with 4-byte lengths, and the parameter sets likewise."""
+    if args.file.endswith(".mp4"):
+        source = f"filesrc location={args.file} ! qtdemux name=demux demux.video_0"
+        caps, samples = collect(source)
+    else:
+        kind = "video/x-h264,stream-format=avc" if args.codec == "h264" else "video/x-h265,stream-format=hvc1"
+        caps, samples = collect(f"filesrc location={args.file} ! {args.codec}parse ! {kind},alignment=au")
+        tick = Gst.SECOND // args.fps
+        samples = [(index * tick, tick, data) for index, (_, _, data) in enumerate(samples)]
+    _, record = caps.get_structure(0).get_value("codec_data").map(Gst.MapFlags.READ)
+    sets = (avc_sets if args.codec == "h264" else hevc_sets)(bytes(record.data))
+    return caps, samples, sets
+
+
+def avc_sets(record):
+    """The parameter sets of an AVCDecoderConfigurationRecord (ISO/IEC 14496-15 5.3.3.1)."""
+    sets, at = b"", 5
+    for mask in (0x1F, 0xFF):
+        count, at = record[at] & mask, at + 1
+        for _ in range(count):
+            unit, at = take_unit(record, at)
+            sets += unit
+    return sets
+
+
+def hevc_sets(record):
+    """The parameter sets of an HEVCDecoderConfigurationRecord (ISO/IEC 14496-15 8.3.3.1); x265's SEI is left out."""
+    sets, at = b"", 23
+    for _ in range(record[22]):
+        kind, count, at = record[at] & 0x3F, int.from_bytes(record[at + 1 : at + 3], "big"), at + 3
+        for _ in range(count):
+            unit, at = take_unit(record, at)
+            sets += unit if kind in (32, 33, 34) else b""
+    return sets
+
+
+def take_unit(record, at):
+    size = int.from_bytes(record[at : at + 2], "big")
+    return size.to_bytes(4, "big") + record[at + 2 : at + 2 + size], at + 2 + size
+
+
+def is_key(codec, unit_header):
+    return unit_header & 0x1F == 5 if codec == "h264" else 16 <= (unit_header >> 1) & 0x3F <= 23
+
+
+def has_key(codec, access_unit):
+    at = 0
+    while at + 4 < len(access_unit):
+        if is_key(codec, access_unit[at + 4]):
+            return True
+        at += 4 + int.from_bytes(access_unit[at : at + 4], "big")
+    return False
+
+
+class Camera(GstRtspServer.RTSPMediaFactory):
+    def __init__(self, args):
+        super().__init__()
+        self.looped = args.loop == "yes"
+        caps, video, sets = load_video(args)
+        if not args.sdp_only:
+            video = [(pts, length, (sets if has_key(args.codec, data) else b"") + data) for pts, length, data in video]
+        self.tracks = {"video": (caps, video)}
+        if args.audio == "aac":
+            self.tracks["audio"] = collect(f"filesrc location={args.file} ! qtdemux name=demux demux.audio_0 ! aacparse")
+        self.length = max(pts + length for pts, length, _ in video)
+        payloader = f"rtp{args.codec}pay config-interval=0 pt=96"
+        if args.in_band_only:
+            rtp = f"application/x-rtp,media=video,clock-rate=90000,payload=96,encoding-name={args.codec.upper()}"
+            payloader += f' ! capssetter name=pay0 replace=true join=false caps="{rtp}"'
+        else:
+            payloader += " name=pay0"
+        self.set_launch(f"( appsrc name=video format=time block=true max-bytes=2000000 ! {payloader} {AUDIO[args.audio]} )")
+        self.set_shared(args.shared)
+        lower = GstRtsp.RTSPLowerTrans
+        self.set_protocols({"tcp": lower.TCP, "udp": lower.UDP, "both": lower.TCP | lower.UDP}[args.transport])
+
+    def do_configure(self, media):
+        GstRtspServer.RTSPMediaFactory.do_configure(self, media)
+        for name, (caps, samples) in self.tracks.items():
+            source = media.get_element().get_by_name(name)
+            source.set_property("caps", caps)
+            source.connect("need-data", self.feed, self.replay(samples))
+
+    def replay(self, samples):
+        start = 0
+        while start == 0 or self.looped:
+            for pts, length, data in samples:
+                buffer = Gst.Buffer.new_wrapped(data)
+                buffer.pts = start + pts
+                buffer.duration = length
+                yield buffer
+            start += self.length
+
+    @staticmethod
+    def feed(source, _wanted, buffers):
+        if buffer := next(buffers, None):
+            source.emit("push-buffer", buffer)
+        else:
+            source.emit("end-of-stream")
+
+
+def guard(server, factory, args):
+    """Lets in only `args.user`."""
+    method = GstRtsp.RTSPAuthMethod.BASIC if args.auth == "basic" else GstRtsp.RTSPAuthMethod.DIGEST
+    auth = GstRtspServer.RTSPAuth()
+    auth.set_supported_methods(method)
+    token = GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", "viewer")
+    if args.auth == "basic":
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(args.user, args.password), token)
+    else:
+        auth.add_digest(args.user, args.password, token)
+    server.set_auth(auth)
+    permissions = GstRtspServer.RTSPPermissions()
+    for permission in ("media.factory.access", "media.factory.construct"):
+        permissions.add_permission_for_role("viewer", permission, True)
+    factory.set_permissions(permissions)
+
+
+def main():
+    args = arguments()
+    Gst.init(None)
+    loop = GLib.MainLoop()
+    server = GstRtspServer.RTSPServer(address="127.0.0.1", service=args.port)
+    factory = Camera(args)
+    if args.auth != "none":
+        guard(server, factory, args)
+    server.get_mount_points().add_factory("/cam", factory)
+    server.attach(None)
+    GLib.unix_signal_add(GLib.PRIORITY_HIGH, signal.SIGTERM, loop.quit)
+    GLib.io_add_watch(0, GLib.PRIORITY_HIGH, GLib.IOCondition.IN | GLib.IOCondition.HUP, lambda *_: loop.quit())
+    print("READY", server.get_bound_port(), flush=True)
+    loop.run()
+    os._exit(0)  # streaming threads may wait in appsrc
+
+
+main()
