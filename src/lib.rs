@@ -4,11 +4,8 @@
 pub mod cli;
 pub mod config;
 pub mod error;
-<<<<<<< HEAD
 pub mod fanout;
 pub mod http;
-=======
->>>>>>> wt-ingest
 pub mod ingest;
 pub mod link;
 pub mod media;
