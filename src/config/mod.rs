@@ -35,8 +35,8 @@ use stream::{Base, Login, PasswordFiles};
 use tree::{Entry, Node, Value};
 use values::{Quantity, parse_address, parse_name};
 
-/// One YAML text of the configuration.
-#[derive(Clone, Debug)]
+/// One YAML text of the configuration. Has no `Debug`: it may hold passwords.
+#[derive(Clone)]
 pub struct Document<'a> {
     /// The file's path, for messages.
     pub name: String,

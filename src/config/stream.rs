@@ -208,22 +208,20 @@ fn read_rendition(node: &Node, path: &str, report: &mut Report) -> Option<Rendit
     let section = Section::open(node, path, RENDITION_KEYS, report)?;
     let fields: Vec<(&str, Field)> =
         RENDITION_KEYS.iter().filter_map(|key| Some((key.name, section.field(key.name, report)?))).collect();
+    let with_field = |errors: Vec<ParamError>| {
+        let field = |key: &str| fields.iter().find(|(name, _)| *name == key).map(|(_, field)| field);
+        errors.into_iter().filter_map(move |error| Some((field(&error.key)?, error.problem)))
+    };
     let pairs = fields.iter().filter_map(|(key, field)| Some((*key, field.text()?)));
-    let field_of = |error: &ParamError| fields.iter().find(|(key, _)| *key == error.key).map(|(_, field)| field);
-    match parse_params(pairs) {
-        Err(errors) => {
-            for (field, error) in errors.iter().filter_map(|error| Some((field_of(error)?, error))) {
-                field.parsed::<()>(report, |_| Err(error.problem.clone()));
-            }
-            None
+    let params = parse_params(pairs).map_err(|errors| {
+        for (field, problem) in with_field(errors) {
+            field.parsed::<()>(report, |_| Err(problem));
         }
-        Ok(params) => params
-            .request(OutputKind::Any)
-            .map_err(|errors| {
-                for (field, error) in errors.iter().filter_map(|error| Some((field_of(error)?, error))) {
-                    report.add(field.place, &field.path, &error.problem);
-                }
-            })
-            .ok(),
-    }
+    });
+    let request = params.ok()?.request(OutputKind::Any).map_err(|errors| {
+        for (field, problem) in with_field(errors) {
+            report.add(field.place, &field.path, problem);
+        }
+    });
+    request.ok()
 }
