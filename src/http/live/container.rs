@@ -1,0 +1,121 @@
+//! What `live.{ext}` can be, and what each form carries.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::media::query::OutputKind;
+use crate::media::{OutputRequest, PixelFormat, VideoCodec};
+
+/// The form of a live response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// A form for packets.
+    Packets(PacketContainer),
+    /// A form for pictures.
+    Pictures(PictureContainer),
+}
+
+/// A form for packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PacketContainer {
+    /// Fragmented MP4.
+    Mp4,
+    /// MPEG-TS.
+    Ts,
+    /// The bare stream of this codec.
+    AnnexB(VideoCodec),
+}
+
+/// A form for pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PictureContainer {
+    /// YUV4MPEG2.
+    Y4m,
+    /// Raw pixels without anything between them.
+    Raw,
+    /// One part a picture, raw or JPEG, with its times.
+    Frames,
+    /// One part a JPEG.
+    Mjpeg,
+}
+
+/// Every form, by extension.
+const ALL: [(&str, Container); 8] = [
+    ("mp4", Container::Packets(PacketContainer::Mp4)),
+    ("ts", Container::Packets(PacketContainer::Ts)),
+    ("h264", Container::Packets(PacketContainer::AnnexB(VideoCodec::H264))),
+    ("h265", Container::Packets(PacketContainer::AnnexB(VideoCodec::Hevc))),
+    ("y4m", Container::Pictures(PictureContainer::Y4m)),
+    ("raw", Container::Pictures(PictureContainer::Raw)),
+    ("frames", Container::Pictures(PictureContainer::Frames)),
+    ("mjpeg", Container::Pictures(PictureContainer::Mjpeg)),
+];
+
+/// Part of the contract, refused by name until they work.
+const NOT_BUILT: [&str; 2] = ["m3u8", "wav"];
+
+impl Container {
+    /// The form of `live.{extension}`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] with the extensions there are.
+    pub fn from_extension(extension: &str) -> Result<Self> {
+        if let Some((_, container)) = ALL.iter().find(|(name, _)| *name == extension) {
+            return Ok(*container);
+        }
+        let known = ALL.map(|(name, _)| name).join(", ");
+        let problem = if NOT_BUILT.contains(&extension) { "is not built yet" } else { "is not known" };
+        let extension: String = extension.chars().take(20).collect();
+        let message = format!("live.{} {problem}; there are {known}", extension.escape_debug());
+        Err(Error::new(ErrorKind::NotFound, message))
+    }
+
+    /// Its extension.
+    pub fn extension(self) -> &'static str {
+        ALL.iter().find(|(_, container)| *container == self).map_or("", |(name, _)| name)
+    }
+
+    /// The form in which it needs its pictures.
+    pub fn output_kind(self) -> OutputKind {
+        match self {
+            Self::Packets(PacketContainer::Mp4 | PacketContainer::Ts) => OutputKind::Encode(VideoCodec::H264),
+            Self::Packets(PacketContainer::AnnexB(codec)) => OutputKind::Encode(codec),
+            Self::Pictures(PictureContainer::Y4m | PictureContainer::Raw) => OutputKind::Raw,
+            Self::Pictures(PictureContainer::Frames) => OutputKind::Frames,
+            Self::Pictures(PictureContainer::Mjpeg) => OutputKind::Jpeg,
+        }
+    }
+
+    /// Whether it carries `output`.
+    ///
+    /// # Errors
+    /// What it is not and where to find it; continues a sentence that starts with whatever asked for `output`.
+    pub fn check(self, output: &OutputRequest) -> Result<(), String> {
+        if self.carries(output) {
+            return Ok(());
+        }
+        let fitting = ALL.iter().filter(|(_, container)| container.carries(output));
+        let fitting: Vec<String> = fitting.map(|(name, _)| format!("live.{name}")).collect();
+        let (what, own, fitting) = (describe(output), self.extension(), fitting.join(", "));
+        Err(format!("makes {what}, which live.{own} does not carry: use one of {fitting}"))
+    }
+
+    fn carries(self, output: &OutputRequest) -> bool {
+        match (self, output) {
+            (Self::Packets(PacketContainer::Mp4 | PacketContainer::Ts), OutputRequest::Encode { .. }) => true,
+            (Self::Packets(PacketContainer::AnnexB(own)), OutputRequest::Encode { codec, .. }) => own == *codec,
+            (Self::Pictures(PictureContainer::Y4m), OutputRequest::Raw(format)) => {
+                matches!(format, PixelFormat::I420 | PixelFormat::Gray)
+            }
+            (Self::Pictures(PictureContainer::Raw | PictureContainer::Frames), OutputRequest::Raw(_)) => true,
+            (Self::Pictures(PictureContainer::Mjpeg | PictureContainer::Frames), OutputRequest::Jpeg { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
+fn describe(output: &OutputRequest) -> String {
+    match output {
+        OutputRequest::Raw(format) => format!("raw {}", format.name()),
+        OutputRequest::Jpeg { .. } => "JPEGs".to_owned(),
+        OutputRequest::Encode { codec, .. } => codec.name().to_owned(),
+    }
+}

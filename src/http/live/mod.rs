@@ -1,0 +1,191 @@
+//! `GET /v1/streams/{id}/live.{ext}`: media that goes on until either side ends it.
+
+mod container;
+mod request;
+
+use axum::extract::{Path, RawQuery, State, rejection::PathRejection};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+
+use self::container::{Container, PacketContainer, PictureContainer};
+use self::request::{Audio, LiveRequest, Media};
+use super::error::{ErrorBody, Failure};
+use super::{ApiState, body, stream_id};
+use crate::error::{Error, ErrorKind, Result};
+use crate::media::{AudioConfig, FrameRate, OutputSpec, RenditionRequest, RenditionSpec, VideoConfig};
+use crate::output::{AnnexB, Fmp4, FrameParts, FrameWriter, Mjpeg, MpegTs, PacketMuxer, ParameterSets, RawFrames, Y4m};
+use crate::plan::Policy;
+use crate::stream::Stream;
+
+/// Live media: joins at once, ends when the client goes.
+///
+/// Without any parameter of pictures, `mp4`, `ts`, `h264` and `h265` are copies of the camera's packets; with one, or
+/// with `codec`, they are encoded anew. `y4m`, `raw`, `frames` and `mjpeg` are pictures. Equal requests share one
+/// rendition. A parameter that does not fit the extension is an error.
+#[utoipa::path(
+    get, path = "/v1/streams/{id}/live.{ext}", tag = "media",
+    params(
+        ("id" = String, Path, description = "Stream id"),
+        ("ext" = String, Path, description = "mp4, ts, h264, h265, y4m, raw, frames or mjpeg"),
+        ("codec" = Option<String>, Query, description = "copy, h264, hevc (or h265); mjpeg for mjpeg and frames"),
+        ("format" = Option<String>, Query, description = "i420 (default), nv12, gray, rgb24, bgr24; jpeg for frames"),
+        ("width" = Option<u32>, Query, description = "Pixels, 1 to 8192; short form w. One side keeps the aspect ratio"),
+        ("height" = Option<u32>, Query, description = "Pixels, 1 to 8192; short form h"),
+        ("fps" = Option<String>, Query, description = "Frames a second, such as 5, 12.5 or 30000/1001"),
+        ("crop" = Option<String>, Query, description = "W:H:X:Y in source pixels, cut out before scaling"),
+        ("bitrate" = Option<String>, Query, description = "Bits a second of an encode, such as 2M or 800k"),
+        ("quality" = Option<u8>, Query, description = "1 to 100, of JPEGs or of an encode; short form q"),
+        ("gop" = Option<u32>, Query, description = "Frames from IDR to IDR of an encode, 1 to 1000"),
+        ("policy" = Option<String>, Query, description = "prefer-hardware, require-hardware or software"),
+        ("rendition" = Option<String>, Query, description = "A rendition of the configuration, in place of the above"),
+        ("audio" = Option<String>, Query, description = "copy or none, for copies in mp4 and ts"),
+    ),
+    responses(
+        (status = 200, description = "The media. raw has X-Video-Size, X-Video-Format and X-Video-Fps; each part of \
+            frames has X-Sequence, X-Pts, X-Wall-Clock, X-Dropped, X-Video-Size and X-Video-Format",
+            content(
+                (Vec<u8> = "video/mp4"), (Vec<u8> = "video/mp2t"), (Vec<u8> = "video/h264"), (Vec<u8> = "video/h265"),
+                (Vec<u8> = "video/x-yuv4mpeg"), (Vec<u8> = "application/octet-stream"),
+                (Vec<u8> = "multipart/x-mixed-replace"),
+            )),
+        (status = 400, description = "A parameter is unknown, malformed, or does not fit", body = ErrorBody),
+        (status = 404, description = "No such stream, rendition or extension", body = ErrorBody),
+        (status = 422, description = "Past a limit, or not in this camera's codec", body = ErrorBody),
+        (status = 503, description = "The camera is away; see Retry-After", body = ErrorBody),
+    )
+)]
+pub(super) async fn live(
+    State(state): State<ApiState>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let Path((id, extension)) = path?;
+    let id = stream_id(&id)?;
+    let LiveRequest { container, media } = LiveRequest::parse(&extension, query.as_deref())?;
+    let stream = state.streams.get(&id)?;
+    let (request, policy) = match media {
+        Media::Copy(audio) => return Ok(copy(&state, &stream, container, audio).await?),
+        Media::Rendition(request, policy) => (request, policy),
+        Media::Named(name, policy) => (named_rendition(&stream, &name, container)?, policy),
+    };
+    Ok(rendition(&state, &stream, container, request, policy.unwrap_or_else(|| stream.policy())).await?)
+}
+
+fn named_rendition(stream: &Stream, name: &str, container: Container) -> Result<RenditionRequest> {
+    let request = stream.named_rendition(name)?;
+    let problem = |problem| Error::invalid(format!("rendition '{name}' {problem}"));
+    container.check(&request.output).map_err(problem)?;
+    Ok(request)
+}
+
+async fn copy(state: &ApiState, stream: &Stream, container: Container, audio: Audio) -> Result<Response> {
+    let Container::Packets(container) = container else {
+        return Err(Error::internal("a copy was asked for as pictures"));
+    };
+    let media = stream.copy().await?;
+    check_codec(container, &media.video)?;
+    let taken = match audio {
+        Audio::None => None,
+        Audio::Fitting | Audio::Required => media.audio.as_deref(),
+    };
+    if let (Audio::Required, Some(config)) = (audio, taken) {
+        check_audio(container, config)?;
+    }
+    let muxer = muxer(container, &media.video, taken, ParameterSets::OutOfBand)?;
+    body::packets(media, muxer, &state.delivery).await
+}
+
+async fn rendition(
+    state: &ApiState,
+    stream: &Stream,
+    container: Container,
+    request: RenditionRequest,
+    policy: Policy,
+) -> Result<Response> {
+    match container {
+        Container::Packets(container) => {
+            let media = stream.encoded(request, policy).await?;
+            let muxer = muxer(container, &media.video, None, ParameterSets::InBand)?;
+            body::packets(media, muxer, &state.delivery).await
+        }
+        Container::Pictures(container) => {
+            let media = stream.pictures(request, policy).await?;
+            let (spec, rate) = (media.spec, media.fps);
+            let writer = writer(container, &spec, rate)?;
+            let mut response = body::pictures(media, writer, &state.delivery).await?;
+            if container == PictureContainer::Raw {
+                describe_raw(response.headers_mut(), &spec, rate);
+            }
+            Ok(response)
+        }
+    }
+}
+
+/// The bare stream of a codec exists as a copy only where the camera sends it.
+fn check_codec(container: PacketContainer, video: &VideoConfig) -> Result<()> {
+    let PacketContainer::AnnexB(codec) = container else { return Ok(()) };
+    if codec == video.codec {
+        return Ok(());
+    }
+    let (own, sent) = (Container::Packets(container), Container::Packets(PacketContainer::AnnexB(video.codec)));
+    let message = format!(
+        "the camera sends {}, which live.{} does not copy: ask for live.{}, or add codec={} for a new encode",
+        video.codec.name(),
+        own.extension(),
+        sent.extension(),
+        codec.name(),
+    );
+    Err(Error::new(ErrorKind::Impossible, message))
+}
+
+fn check_audio(container: PacketContainer, audio: &AudioConfig) -> Result<()> {
+    let carried = match container {
+        PacketContainer::Mp4 => Fmp4::carries_audio(audio),
+        PacketContainer::Ts => MpegTs::carries_audio(audio),
+        PacketContainer::AnnexB(_) => AnnexB::carries_audio(audio),
+    };
+    if carried {
+        return Ok(());
+    }
+    let (codec, extension) = (audio.codec.name(), Container::Packets(container).extension());
+    let message = format!("the camera's {codec} has no place in live.{extension}: remove audio=copy");
+    Err(Error::new(ErrorKind::Impossible, message))
+}
+
+fn muxer(
+    container: PacketContainer,
+    video: &VideoConfig,
+    audio: Option<&AudioConfig>,
+    parameter_sets: ParameterSets,
+) -> Result<Box<dyn PacketMuxer>> {
+    Ok(match container {
+        PacketContainer::Mp4 => Box::new(Fmp4::new(video, audio, parameter_sets)?),
+        PacketContainer::Ts => Box::new(MpegTs::new(video, audio)),
+        PacketContainer::AnnexB(_) => Box::new(AnnexB::new(video)),
+    })
+}
+
+fn writer(container: PictureContainer, spec: &RenditionSpec, rate: FrameRate) -> Result<Box<dyn FrameWriter>> {
+    Ok(match (container, spec.output) {
+        (PictureContainer::Y4m, OutputSpec::Raw(format)) => Box::new(Y4m::new(format, spec.size, rate)?),
+        (PictureContainer::Raw, OutputSpec::Raw(format)) => Box::new(RawFrames::new(format, spec.size)),
+        (PictureContainer::Frames, OutputSpec::Raw(format)) => Box::new(FrameParts::raw(format)),
+        (PictureContainer::Frames, OutputSpec::Jpeg { .. }) => Box::new(FrameParts::jpeg()),
+        (PictureContainer::Mjpeg, OutputSpec::Jpeg { .. }) => Box::new(Mjpeg),
+        _ => return Err(Error::internal("a rendition came in a form that was not asked for")),
+    })
+}
+
+/// Headerless pictures are described by the response's headers.
+fn describe_raw(headers: &mut HeaderMap, spec: &RenditionSpec, rate: FrameRate) {
+    let format = match spec.output {
+        OutputSpec::Raw(format) => format.name(),
+        OutputSpec::Jpeg { .. } | OutputSpec::Encode(_) => return,
+    };
+    headers.insert("x-video-format", HeaderValue::from_static(format));
+    for (name, value) in [("x-video-size", spec.size.to_string()), ("x-video-fps", rate.to_string())] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What a live URL asks for, read as a whole before anything starts.
+
+use super::container::{Container, PacketContainer};
+use crate::error::Result;
+use crate::http::query::{Query, parse_policy};
+use crate::media::query::{PARAMETERS, RenditionParams};
+use crate::media::{OutputRequest, RenditionRequest};
+use crate::plan::Policy;
+
+/// A live response, as asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveRequest {
+    /// Its form.
+    pub container: Container,
+    /// What fills it.
+    pub media: Media,
+}
+
+/// What fills a live response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// The camera's packets as they are.
+    Copy(Audio),
+    /// A rendition; `None`: by the stream's policy.
+    Rendition(RenditionRequest, Option<Policy>),
+    /// A rendition of the configuration.
+    Named(String, Option<Policy>),
+}
+
+/// The camera's sound in a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audio {
+    /// Taken along where the container has a place for it.
+    Fitting,
+    /// Taken along, or an error.
+    Required,
+    /// Left out.
+    None,
+}
+
+/// The parameters that are not a rendition's own.
+const OTHERS: [&str; 3] = ["policy", "rendition", "audio"];
+
+impl LiveRequest {
+    /// Reads the URL's extension and query.
+    ///
+    /// # Errors
+    /// An unknown extension; every parameter that is unknown, malformed, or does not fit the form or another parameter.
+    pub fn parse(extension: &str, query: Option<&str>) -> Result<Self> {
+        let container = Container::from_extension(extension)?;
+        let names = PARAMETERS.iter().flat_map(|(name, short)| [Some(*name), *short].into_iter().flatten());
+        let known: Vec<&str> = names.chain(OTHERS).collect();
+        let mut query = Query::read(query, &known)?;
+        let policy = query.take("policy", parse_policy);
+        let audio = query.take("audio", parse_audio);
+        let name = query.take("rendition", parse_name);
+        let params = query.take_rendition();
+        let media = match name {
+            Some(name) => named(&mut query, name, params, policy),
+            None => match (container, query.settle(params.copies())) {
+                (Container::Packets(_), Some(true)) => copy(&mut query, policy, audio),
+                (_, Some(_)) => rendition(&mut query, container, params, policy),
+                (_, None) => None,
+            },
+        };
+        check_audio(&mut query, container, media.as_ref(), audio);
+        query.finish(media.map(|media| Self { container, media }))
+    }
+}
+
+fn named(query: &mut Query, name: String, params: RenditionParams, policy: Option<Policy>) -> Option<Media> {
+    if params != RenditionParams::default() {
+        query
+            .refuse("rendition", "names all there is to say: remove the parameters of pictures and encoding beside it");
+    }
+    Some(Media::Named(name, policy))
+}
+
+fn copy(query: &mut Query, policy: Option<Policy>, audio: Option<Audio>) -> Option<Media> {
+    if policy.is_some() {
+        query.refuse("policy", "means nothing for a copy, as nothing is decoded: remove it, or add codec=h264");
+    }
+    Some(Media::Copy(audio.unwrap_or(Audio::Fitting)))
+}
+
+fn rendition(
+    query: &mut Query,
+    container: Container,
+    params: RenditionParams,
+    policy: Option<Policy>,
+) -> Option<Media> {
+    let request = query.settle(params.request(container.output_kind()))?;
+    if let Err(problem) = container.check(&request.output) {
+        let key = if matches!(request.output, OutputRequest::Encode { .. }) { "codec" } else { "format" };
+        query.refuse(key, problem);
+    }
+    Some(Media::Rendition(request, policy))
+}
+
+fn check_audio(query: &mut Query, container: Container, media: Option<&Media>, audio: Option<Audio>) {
+    let has_place = matches!(container, Container::Packets(PacketContainer::Mp4 | PacketContainer::Ts));
+    let encodes = matches!(media, Some(Media::Rendition(..) | Media::Named(..)));
+    match audio {
+        Some(_) if !has_place => {
+            query.refuse("audio", format!("has no place in live.{}: remove it", container.extension()));
+        }
+        Some(Audio::Required) if encodes => {
+            query
+                .refuse("audio", "is 'copy', which is not built yet for encoded streams: remove it, or ask for a copy");
+        }
+        _ => {}
+    }
+}
+
+fn parse_audio(text: &str) -> Result<Audio, String> {
+    match text {
+        "copy" => Ok(Audio::Required),
+        "none" => Ok(Audio::None),
+        "aac" => Err("is 'aac', which is not built yet: use copy or none".into()),
+        _ => Err("must be copy or none".into()),
+    }
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if (1..=63).contains(&text.len()) && text.bytes().all(legal) {
+        return Ok(text.to_owned());
+    }
+    Err("must be a name of the stream's renditions: 1 to 63 letters, digits, '-' or '_'".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{FrameRate, PixelFormat, VideoCodec};
+
+    fn media(extension: &str, query: &str) -> Media {
+        LiveRequest::parse(extension, Some(query)).unwrap().media
+    }
+
+    fn output(extension: &str, query: &str) -> OutputRequest {
+        match media(extension, query) {
+            Media::Rendition(request, _) => request.output,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn packets_are_copied_unless_pixels_are_asked_for() {
+        for extension in ["mp4", "ts", "h264", "h265"] {
+            assert_eq!(LiveRequest::parse(extension, None).unwrap().media, Media::Copy(Audio::Fitting));
+            assert_eq!(media(extension, "codec=copy"), Media::Copy(Audio::Fitting));
+        }
+        assert_eq!(media("ts", "audio=none"), Media::Copy(Audio::None));
+        assert_eq!(media("mp4", "audio=copy"), Media::Copy(Audio::Required));
+        let encode = |codec| OutputRequest::Encode { codec, rate_control: None, gop: None };
+        assert_eq!(output("mp4", "w=640"), encode(VideoCodec::H264));
+        assert_eq!(output("ts", "codec=h265"), encode(VideoCodec::Hevc));
+        assert_eq!(output("h265", "fps=5"), encode(VideoCodec::Hevc));
+    }
+
+    #[test]
+    fn pictures_are_never_copies() {
+        assert_eq!(output("y4m", ""), OutputRequest::Raw(PixelFormat::I420));
+        assert_eq!(output("raw", "format=nv12"), OutputRequest::Raw(PixelFormat::Nv12));
+        assert_eq!(output("frames", "format=jpeg&q=50"), OutputRequest::Jpeg { quality: 50 });
+        assert_eq!(output("mjpeg", "codec=mjpeg&quality=7"), OutputRequest::Jpeg { quality: 7 });
+        let Media::Rendition(request, policy) = media("y4m", "width=1280&h=720&fps=5&policy=software") else {
+            panic!()
+        };
+        assert_eq!((request.width, request.height, request.fps), (Some(1280), Some(720), FrameRate::new(5, 1)));
+        assert_eq!(policy, Some(Policy::Software));
+        assert_eq!(media("y4m", "rendition=detect"), Media::Named("detect".into(), None));
+    }
+
+    #[test]
+    fn what_is_refused_and_how() {
+        let cases = [
+            "mkv?",
+            "m3u8?",
+            "wav?width=5",
+            "mp4?widht=640",
+            "mp4?colour=red",
+            "mp4?width=0&w=5&fps=x",
+            "mp4?codec=copy&width=640",
+            "mp4?codec=mjpeg",
+            "mp4?format=i420",
+            "mp4?policy=software",
+            "mp4?policy=fast&width=5",
+            "mp4?audio=aac",
+            "mp4?audio=loud",
+            "mp4?width=640&audio=copy",
+            "h264?audio=none",
+            "h264?codec=hevc",
+            "h265?codec=h264&policy=software",
+            "y4m?format=nv12",
+            "y4m?format=jpeg",
+            "y4m?codec=copy",
+            "y4m?codec=h264",
+            "y4m?quality=5",
+            "y4m?audio=none",
+            "raw?bitrate=1M&gop=5",
+            "frames?codec=h264",
+            "mjpeg?format=i420",
+            "mjpeg?gop=5",
+            "mp4?rendition=detect&width=5",
+            "mp4?rendition=a/b",
+            "mp4?rendition=a&rendition=b",
+            "mp4?bitrate=1M&quality=5",
+        ];
+        let report = cases.map(|case| {
+            let (extension, query) = case.split_once('?').unwrap();
+            let error = LiveRequest::parse(extension, Some(query)).unwrap_err();
+            format!("{case}\n    {} {error}", error.kind().status())
+        });
+        insta::assert_snapshot!(report.join("\n"));
+    }
+
+    #[test]
+    fn a_flood_of_parameters_is_refused() {
+        assert!(LiveRequest::parse("mp4", Some(&"a=1&".repeat(10_000))).unwrap_err().message().len() < 200);
+    }
+}

@@ -1,0 +1,157 @@
+//! The listening side: how many connections there are, and how long a peer may take.
+
+use axum::Router;
+use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes buffered for a connection in each direction: bounds a request's head, and how far a response runs ahead of the
+/// socket.
+const BUFFER_MAX: usize = 64 << 10;
+
+/// Bytes that wait in a socket unsent (tcp(7), TCP_NOTSENT_LOWAT). What is late is kept where it can still be skipped,
+/// not in the megabytes that the kernel would take.
+const UNSENT_MAX: u32 = 256 << 10;
+
+/// A stalled connection is cut this much later than a stalled consumer is given up, which is how it is counted.
+const CUT_DELAY: Duration = Duration::from_secs(2);
+
+/// Bounds on what clients can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// Connections at a time; more wait in the kernel's queue.
+    pub connections_max: usize,
+    /// Time for a request's head, and between two requests of a connection.
+    pub head_timeout: Duration,
+    /// A client that takes nothing for this long is stalled. Media responses give it up then; the connection is cut
+    /// soon after.
+    pub stalled_peer: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { connections_max: 1024, head_timeout: Duration::from_secs(10), stalled_peer: Duration::from_secs(10) }
+    }
+}
+
+/// Serves `router` until `shutdown`; then stops accepting, lets every request under way finish, and returns. Dropping
+/// the future cuts all connections.
+pub async fn serve(mut listener: TcpListener, router: Router, options: ServerOptions, shutdown: CancellationToken) {
+    let places = Arc::new(Semaphore::new(options.connections_max));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(options.head_timeout).max_buf_size(BUFFER_MAX);
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, place) = tokio::select! {
+            accepted = accept(&mut listener, &places) => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = shutdown.cancelled() => break,
+        };
+        configure(&stream, &options);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(listener: &mut TcpListener, places: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed, so there always is a permit.
+    let place = places.clone().acquire_owned().await.ok();
+    // axum's listener waits where the process is out of descriptors, instead of failing.
+    let (stream, _) = Listener::accept(listener).await;
+    (stream, place)
+}
+
+/// Small chunks leave at once, and a peer that takes nothing is cut off by the kernel, even if it still answers the
+/// probes of a closed window (tcp(7), TCP_USER_TIMEOUT).
+fn configure(stream: &TcpStream, options: &ServerOptions) {
+    let socket = SockRef::from(stream);
+    let configured = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_MAX))
+        .and_then(|()| socket.set_tcp_user_timeout(Some(options.stalled_peer + CUT_DELAY)));
+    if let Err(error) = configured {
+        tracing::debug!(%error, "the peer left before its connection was set up");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    struct Running {
+        address: std::net::SocketAddr,
+        shutdown: CancellationToken,
+        server: tokio::task::JoinHandle<()>,
+    }
+
+    async fn start(router: Router, options: ServerOptions) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, router, options, shutdown.clone()));
+        Running { address, shutdown, server }
+    }
+
+    #[tokio::test]
+    async fn shutdown_lets_a_request_finish() {
+        let (entered, gate) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+        let handler = {
+            let (entered, gate) = (entered.clone(), gate.clone());
+            move || async move {
+                entered.notify_one();
+                gate.notified().await;
+                "done"
+            }
+        };
+        let running = start(Router::new().route("/", get(handler)), ServerOptions::default()).await;
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        entered.notified().await;
+        running.shutdown.cancel();
+        gate.notify_one();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+        running.server.await.unwrap();
+        assert!(TcpStream::connect(running.address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_silent_client_is_cut_off_and_gives_up_its_place() {
+        let options =
+            ServerOptions { connections_max: 1, head_timeout: Duration::from_millis(50), ..ServerOptions::default() };
+        let running = start(Router::new().route("/", get(|| async { "served" })), options).await;
+        let mut silent = TcpStream::connect(running.address).await.unwrap();
+        silent.write_all(b"GET / HT").await.unwrap();
+        let mut next = TcpStream::connect(running.address).await.unwrap();
+        next.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        next.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("served"), "{answer}");
+        let mut nothing = Vec::new();
+        silent.read_to_end(&mut nothing).await.unwrap();
+        running.shutdown.cancel();
+        running.server.await.unwrap();
+    }
+}

@@ -1,0 +1,117 @@
+//! `/v1/streams`: what there is, and how it is doing.
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json};
+
+use super::error::{ErrorBody, Failure};
+use super::{ApiState, stream_id};
+use crate::config::{stream_from_json, temporary_stream_from_json};
+use crate::error::Error;
+use crate::stream::{Put, status::Status};
+
+/// Every stream with its status.
+#[utoipa::path(
+    get, path = "/v1/streams", tag = "streams",
+    responses((status = 200, description = "Every stream, by name", body = Vec<Status>))
+)]
+pub(super) async fn list(State(state): State<ApiState>) -> Json<Vec<Status>> {
+    Json(state.streams.list().iter().map(|stream| stream.status()).collect())
+}
+
+/// The stream with a given source.
+///
+/// It is made if need be, and is gone after `ttl` without consumers or another call like this one. Other keys are those
+/// of PUT.
+#[utoipa::path(
+    post, path = "/v1/streams", tag = "streams",
+    request_body(
+        content = serde_json::Value, content_type = "application/json",
+        description = "An entry of `streams:` with a `ttl`",
+        example = json!({"source": "rtsp://192.168.1.10/stream1", "ttl": "60s"}),
+    ),
+    responses(
+        (status = 200, description = "There was one already", body = Status),
+        (status = 201, description = "Made; Location names it", body = Status),
+        (status = 400, description = "Every mistake in the body", body = ErrorBody),
+        (status = 413, description = "The body is larger than 64 KiB", body = ErrorBody),
+    )
+)]
+pub(super) async fn lease(
+    State(state): State<ApiState>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<impl IntoResponse, Failure> {
+    let (settings, ttl) = temporary_stream_from_json(&body?, &state.defaults.borrow()).map_err(Error::from)?;
+    let (stream, created) = state.streams.lease(settings, ttl).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, [(header::LOCATION, format!("/v1/streams/{}", stream.id()))], Json(stream.status())))
+}
+
+/// A stream's status.
+#[utoipa::path(
+    get, path = "/v1/streams/{id}", tag = "streams",
+    params(("id" = String, Path, description = "Stream id")),
+    responses(
+        (status = 200, description = "State, source, renditions, consumers, workers", body = Status),
+        (status = 400, description = "No stream can have this id", body = ErrorBody),
+        (status = 404, description = "No such stream", body = ErrorBody),
+    )
+)]
+pub(super) async fn status(
+    State(state): State<ApiState>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<Status>, Failure> {
+    let id = stream_id(&path?)?;
+    Ok(Json(state.streams.get(&id)?.status()))
+}
+
+/// Makes or replaces a stream.
+#[utoipa::path(
+    put, path = "/v1/streams/{id}", tag = "streams",
+    params(("id" = String, Path, description = "Stream id: 1 to 63 letters, digits, '-' or '_'")),
+    request_body(
+        content = serde_json::Value, content_type = "application/json",
+        description = "An entry of `streams:` of the configuration",
+        example = json!({"source": "rtsp://192.168.1.10/stream1", "username": "viewer", "password": "…"}),
+    ),
+    responses(
+        (status = 200, description = "Replaced, or the same as before", body = Status),
+        (status = 201, description = "Made", body = Status),
+        (status = 400, description = "Every mistake in the body", body = ErrorBody),
+        (status = 413, description = "The body is larger than 64 KiB", body = ErrorBody),
+    )
+)]
+pub(super) async fn put(
+    State(state): State<ApiState>,
+    path: Result<Path<String>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Status>), Failure> {
+    let id = stream_id(&path?)?;
+    let settings = stream_from_json(&body?, &state.defaults.borrow()).map_err(Error::from)?;
+    let status = match state.streams.put(id.clone(), settings).await? {
+        Put::Created => StatusCode::CREATED,
+        Put::Replaced | Put::Unchanged => StatusCode::OK,
+    };
+    Ok((status, Json(state.streams.get(&id)?.status())))
+}
+
+/// Stops and forgets a stream.
+#[utoipa::path(
+    delete, path = "/v1/streams/{id}", tag = "streams",
+    params(("id" = String, Path, description = "Stream id")),
+    responses(
+        (status = 204, description = "Gone"),
+        (status = 400, description = "No stream can have this id", body = ErrorBody),
+        (status = 404, description = "No such stream", body = ErrorBody),
+    )
+)]
+pub(super) async fn delete(
+    State(state): State<ApiState>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Failure> {
+    let id = stream_id(&path?)?;
+    state.streams.delete(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
