@@ -12,7 +12,7 @@ const TWO: &str = "  two: { source: \"test:?width=160&height=90&fps=25\" }\n";
 fn wait_streams(server: &Camshaft, expected: &[&str]) {
     let names = || {
         let list = server.get("/v1/streams").json();
-        let list = list["streams"].as_array().unwrap();
+        let list = list.as_array().unwrap();
         let names: Vec<_> = list.iter().map(|stream| stream["id"].as_str().unwrap().to_owned()).collect();
         (names == expected).then_some(())
     };
