@@ -79,16 +79,22 @@ impl FrameRate {
     /// The highest rate that is made, in frames a second.
     pub const MAX: u32 = 240;
 
-    /// `num`/`den` frames a second; `None` unless above 0 and at most [`Self::MAX`].
+    /// `num`/`den` frames a second in lowest terms, so that equal rates are equal values; `None` unless above 0 and at
+    /// most [`Self::MAX`].
     pub fn new(num: u32, den: u32) -> Option<Self> {
         let legal = num > 0 && den > 0 && u64::from(num) <= u64::from(den) * u64::from(Self::MAX);
-        legal.then_some(Self { num, den })
+        let divisor = greatest_common_divisor(num, den);
+        legal.then(|| Self { num: num / divisor, den: den / divisor })
     }
 
     /// As a decimal number.
     pub fn as_f64(self) -> f64 {
         f64::from(self.num) / f64::from(self.den)
     }
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 impl fmt::Display for FrameRate {
@@ -158,7 +164,7 @@ mod tests {
     #[test]
     fn rates_are_read_and_refused() {
         assert_eq!("5".parse(), Ok(FrameRate { num: 5, den: 1 }));
-        assert_eq!("12.5".parse(), Ok(FrameRate { num: 125, den: 10 }));
+        assert_eq!("12.5".parse(), Ok(FrameRate { num: 25, den: 2 }));
         assert_eq!("30000/1001".parse(), Ok(FrameRate { num: 30000, den: 1001 }));
         for bad in ["0", "-1", "x", "241", "1/0", "1.2345", "9999999999.9", ""] {
             assert!(bad.parse::<FrameRate>().is_err(), "{bad}");

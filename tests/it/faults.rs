@@ -105,7 +105,7 @@ fn resident(pid: u32) -> u64 {
 #[test]
 fn twenty_consumers_and_one_that_takes_nothing() {
     let server = Camshaft::start_with(
-        "limits: { stalled_consumer: 2s, consumer_lag: 1s }",
+        "limits: { stalled_consumer: 5s, consumer_lag: 1s }",
         "  clock: { source: \"test:?width=640&height=360&fps=25&gop=25&bitrate=8M\" }\n",
     );
     server.wait_live("clock");
