@@ -131,7 +131,7 @@ impl SourceTask {
             Source::Rtsp(url) => {
                 let credentials = self.settings.credentials.as_ref();
                 let task = IngestTask {
-                    url: url.request_url(),
+                    url: url.request_url().to_owned(),
                     username: credentials.map(|credentials| credentials.username.clone()),
                     password: credentials.map(|credentials| credentials.password.expose_secret().to_owned()),
                     transport: self.settings.transport,
