@@ -1,0 +1,79 @@
+//! FFmpeg's result codes as errors.
+
+use ffmpeg_next::ffi;
+use rustix::io::Errno;
+use std::ffi::{CStr, c_int};
+use std::fmt;
+use std::ptr::NonNull;
+
+pub(super) const END_OF_STREAM: c_int = ffi::AVERROR_EOF;
+pub(super) const TRY_AGAIN: c_int = -Errno::AGAIN.raw_os_error();
+const NO_MEMORY: c_int = -Errno::NOMEM.raw_os_error();
+
+/// Results of this module.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong in FFmpeg, or between us and it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A call gave an error code.
+    #[error("{operation}: {}", Code(*.code))]
+    Call {
+        /// What was attempted.
+        operation: &'static str,
+        /// FFmpeg's code, below 0.
+        code: c_int,
+    },
+    /// FFmpeg was built without this codec.
+    #[error("FFmpeg has no {0}: install a build that has it, such as Debian's")]
+    NoCodec(String),
+    /// This FFmpeg does not know an option that we set.
+    #[error("FFmpeg does not know the option {0} of {1}")]
+    UnknownOption(String, String),
+    /// A picture of a kind that is not handled.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl Error {
+    /// Whether memory ran out, which the process's own limit makes likely for hostile pictures.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Call { code: NO_MEMORY, .. })
+    }
+}
+
+struct Code(c_int);
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0u8; 128];
+        // SAFETY: the buffer is as long as we say; FFmpeg ends the text with a NUL even when it knows no such code.
+        unsafe { ffi::av_strerror(self.0, text.as_mut_ptr().cast(), text.len()) };
+        let known = CStr::from_bytes_until_nul(&text).map_or("unknown error".into(), CStr::to_string_lossy);
+        f.write_str(&known)
+    }
+}
+
+/// Turns a code below 0 into an error that names the operation.
+pub(super) fn check(operation: &'static str, code: c_int) -> Result<c_int> {
+    if code < 0 { Err(Error::Call { operation, code }) } else { Ok(code) }
+}
+
+/// Turns a failed allocation into an error that names the operation.
+pub(super) fn check_pointer<T>(operation: &'static str, pointer: *mut T) -> Result<NonNull<T>> {
+    NonNull::new(pointer).ok_or(Error::Call { operation, code: NO_MEMORY })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_told_in_words() {
+        let error = check("open decoder", ffi::AVERROR_INVALIDDATA).unwrap_err();
+        assert_eq!(error.to_string(), "open decoder: Invalid data found when processing input");
+        assert!(!error.is_out_of_memory());
+        assert!(check_pointer::<u8>("allocate", std::ptr::null_mut()).unwrap_err().is_out_of_memory());
+        assert_eq!(check("fine", 7).unwrap(), 7);
+    }
+}

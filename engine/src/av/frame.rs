@@ -1,0 +1,252 @@
+//! An owned `AVFrame`: one picture.
+
+use camshaft::media::{Geometry, MediaTime, PixelFormat};
+use ffmpeg_next::ffi::{self, AVColorRange, AVColorSpace, AVPixelFormat};
+use std::ffi::c_int;
+use std::ptr::NonNull;
+
+use super::error::{Error, Result, check, check_pointer};
+use super::pixel::native;
+
+const NO_PTS: i64 = ffi::AV_NOPTS_VALUE;
+
+/// How a picture's numbers stand for colours (ITU-T H.273), as FFmpeg's integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColorTags {
+    pub(super) range: c_int,
+    pub(super) space: c_int,
+    pub(super) primaries: c_int,
+    pub(super) transfer: c_int,
+}
+
+impl ColorTags {
+    /// Nothing said: readers take limited range and BT.601.
+    pub const UNSPECIFIED: Self = Self { range: 0, space: 2, primaries: 2, transfer: 2 };
+
+    /// The same colours after a conversion to limited-range Y'CbCr.
+    pub(super) fn as_limited(self) -> Self {
+        self.with_range(AVColorRange::AVCOL_RANGE_MPEG)
+    }
+
+    /// The same colours after a conversion to full-range Y'CbCr.
+    pub(super) fn as_full(self) -> Self {
+        self.with_range(AVColorRange::AVCOL_RANGE_JPEG)
+    }
+
+    fn with_range(self, range: AVColorRange) -> Self {
+        let space = match self.space {
+            RGB => AVColorSpace::AVCOL_SPC_UNSPECIFIED as c_int,
+            space => space,
+        };
+        Self { range: range as c_int, space, ..self }
+    }
+
+    /// Whether samples are said to use all of 0–255.
+    pub(super) fn is_full_range(self) -> bool {
+        self.range == AVColorRange::AVCOL_RANGE_JPEG as c_int
+    }
+}
+
+const RGB: c_int = AVColorSpace::AVCOL_SPC_RGB as c_int;
+
+/// One picture; its planes may be shared with the decoder or other frames and are then not written to.
+pub struct Frame {
+    raw: NonNull<ffi::AVFrame>,
+}
+
+impl Frame {
+    /// A frame without planes.
+    pub fn empty() -> Result<Self> {
+        // SAFETY: no preconditions; null means that memory ran out.
+        let raw = check_pointer("allocate frame", unsafe { ffi::av_frame_alloc() })?;
+        Ok(Self { raw })
+    }
+
+    /// A limited-range I420 picture of `size` with planes of its own, to be drawn into.
+    pub fn i420(size: Geometry) -> Result<Self> {
+        Self::with_planes(size, AVPixelFormat::AV_PIX_FMT_YUV420P)
+    }
+
+    /// A picture with planes of its own; rows are padded as FFmpeg's vector code likes them.
+    pub(super) fn with_planes(size: Geometry, format: AVPixelFormat) -> Result<Self> {
+        let mut frame = Self::empty()?;
+        let side = |side: u32| {
+            c_int::try_from(side).map_err(|_| Error::Unsupported(format!("{size} is no size of a picture")))
+        };
+        let raw = frame.get_mut();
+        (raw.width, raw.height, raw.format) = (side(size.width)?, side(size.height)?, format as c_int);
+        // SAFETY: size and format are set and the frame has no planes yet; 0 asks for the best alignment.
+        check("allocate picture", unsafe { ffi::av_frame_get_buffer(frame.as_mut_ptr(), 0) })?;
+        Ok(frame)
+    }
+
+    /// Makes this frame another reference to `other`'s planes, without copying them.
+    pub(super) fn refer_to(&mut self, other: &Self) -> Result<()> {
+        self.clear();
+        // SAFETY: `self` is valid and empty, `other` is valid.
+        check("share picture", unsafe { ffi::av_frame_ref(self.as_mut_ptr(), other.as_ptr()) })?;
+        Ok(())
+    }
+
+    /// Drops the planes.
+    pub(super) fn clear(&mut self) {
+        // SAFETY: the frame is valid; unreferencing an empty one does nothing.
+        unsafe { ffi::av_frame_unref(self.as_mut_ptr()) };
+    }
+
+    /// Size in pixels.
+    pub fn size(&self) -> Geometry {
+        let frame = self.get();
+        Geometry::new(frame.width.max(0) as u32, frame.height.max(0) as u32)
+    }
+
+    /// Presentation time, if the packet had one.
+    pub fn pts(&self) -> Option<MediaTime> {
+        Some(self.get().pts).filter(|pts| *pts != NO_PTS).map(MediaTime)
+    }
+
+    /// How the samples stand for colours.
+    pub fn color(&self) -> ColorTags {
+        let frame = self.get();
+        ColorTags {
+            range: read_enum((&raw const frame.color_range).cast()),
+            space: read_enum((&raw const frame.colorspace).cast()),
+            primaries: read_enum((&raw const frame.color_primaries).cast()),
+            transfer: read_enum((&raw const frame.color_trc).cast()),
+        }
+    }
+
+    /// FFmpeg's number of the pixel format.
+    pub(super) fn format(&self) -> c_int {
+        self.get().format
+    }
+
+    /// Says what the planes hold, and when and how they are to be encoded.
+    pub(super) fn describe(&mut self, format: AVPixelFormat, color: ColorTags) {
+        let frame = self.get_mut();
+        frame.format = format as c_int;
+        write_enum((&raw mut frame.color_range).cast(), color.range);
+        write_enum((&raw mut frame.colorspace).cast(), color.space);
+        write_enum((&raw mut frame.color_primaries).cast(), color.primaries);
+        write_enum((&raw mut frame.color_trc).cast(), color.transfer);
+    }
+
+    /// Replaces `out` by the planes without padding, in the layout of `format`, which must be the frame's own or, for
+    /// [`PixelFormat::Gray`], one whose first plane is luma of 8 bits.
+    pub fn copy_to(&self, format: PixelFormat, out: &mut Vec<u8>) -> Result<()> {
+        let frame = self.get();
+        let length = format.frame_bytes(self.size());
+        let capacity = c_int::try_from(length)
+            .map_err(|_| Error::Unsupported(format!("a picture of {} is too large to copy", self.size())))?;
+        out.resize(length, 0);
+        // SAFETY: the planes belong to a valid frame of this size, and FFmpeg checks that `out` is long enough.
+        let copied = unsafe {
+            ffi::av_image_copy_to_buffer(
+                out.as_mut_ptr(),
+                capacity,
+                frame.data.as_ptr().cast(),
+                frame.linesize.as_ptr(),
+                native(format),
+                frame.width,
+                frame.height,
+                1,
+            )
+        };
+        check("copy picture", copied)?;
+        Ok(())
+    }
+
+    /// Replaces the picture of a frame made by [`Frame::i420`] by `picture`, planes without padding.
+    pub fn draw_i420(&mut self, picture: &[u8]) -> Result<()> {
+        // SAFETY: the frame is valid; the call copies the planes if anybody else refers to them.
+        check("reuse picture", unsafe { ffi::av_frame_make_writable(self.as_mut_ptr()) })?;
+        let size = self.size();
+        if picture.len() != PixelFormat::I420.frame_bytes(size) {
+            return Err(Error::Unsupported(format!("{} bytes are no I420 picture of {size}", picture.len())));
+        }
+        let (width, height) = (size.width as usize, size.height as usize);
+        let (luma, chroma) = picture.split_at(width * height);
+        let (blue, red) = chroma.split_at(chroma.len() / 2);
+        let frame = self.get();
+        for (index, plane) in [luma, blue, red].into_iter().enumerate() {
+            let (width, height) = if index == 0 { (width, height) } else { (width.div_ceil(2), height.div_ceil(2)) };
+            let (row, rows) = (width as c_int, height as c_int);
+            // SAFETY: the plane has `rows` rows of at least `row` bytes in the frame, and exactly as many in `plane`.
+            unsafe {
+                ffi::av_image_copy_plane(frame.data[index], frame.linesize[index], plane.as_ptr(), row, row, rows);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn as_ptr(&self) -> *const ffi::AVFrame {
+        self.raw.as_ptr()
+    }
+
+    pub(super) fn as_mut_ptr(&mut self) -> *mut ffi::AVFrame {
+        self.raw.as_ptr()
+    }
+
+    pub(super) fn get(&self) -> &ffi::AVFrame {
+        // SAFETY: the frame lives as long as `self`, and FFmpeg changes it only within calls that get `self`.
+        unsafe { self.raw.as_ref() }
+    }
+
+    pub(super) fn get_mut(&mut self) -> &mut ffi::AVFrame {
+        // SAFETY: as in `get`; the exclusive borrow of `self` rules out any other reference.
+        unsafe { self.raw.as_mut() }
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        let mut raw = self.raw.as_ptr();
+        // SAFETY: the frame is ours and is not used again; shared planes are only unreferenced.
+        unsafe { ffi::av_frame_free(&mut raw) };
+    }
+}
+
+pub(super) fn read_enum(field: *const c_int) -> c_int {
+    // SAFETY: the callers pass a field of a valid frame whose C type is an enum, which has the size of an int.
+    unsafe { field.read() }
+}
+
+pub(super) fn write_enum(field: *mut c_int, value: c_int) {
+    // SAFETY: as in `read`, and the callers hold the frame exclusively.
+    unsafe { field.write(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawn_picture_is_copied_out_unchanged() {
+        for size in [Geometry::new(62, 34), Geometry::new(7, 5)] {
+            let bytes = PixelFormat::I420.frame_bytes(size);
+            let picture: Vec<u8> = (0..bytes).map(|index| index as u8).collect();
+            let mut frame = Frame::i420(size).unwrap();
+            frame.draw_i420(&picture).unwrap();
+            let mut out = vec![9; 3];
+            frame.copy_to(PixelFormat::I420, &mut out).unwrap();
+            assert_eq!(out, picture);
+            frame.copy_to(PixelFormat::Gray, &mut out).unwrap();
+            assert_eq!(out, picture[..size.pixels() as usize]);
+            assert!(frame.draw_i420(&picture[1..]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_shared_picture_is_not_drawn_over() {
+        let size = Geometry::new(16, 16);
+        let bytes = PixelFormat::I420.frame_bytes(size);
+        let mut frame = Frame::i420(size).unwrap();
+        frame.draw_i420(&vec![1; bytes]).unwrap();
+        let mut shared = Frame::empty().unwrap();
+        shared.refer_to(&frame).unwrap();
+        frame.draw_i420(&vec![2; bytes]).unwrap();
+        let mut out = Vec::new();
+        shared.copy_to(PixelFormat::I420, &mut out).unwrap();
+        assert!(out.iter().all(|byte| *byte == 1));
+    }
+}

@@ -1,0 +1,91 @@
+//! An owned `AVPacket`.
+
+use camshaft::media::MediaTime;
+use ffmpeg_next::ffi;
+use std::ffi::c_int;
+use std::ptr::NonNull;
+
+use super::error::{Error, Result, check, check_pointer};
+
+/// One encoded access unit.
+pub(super) struct Packet {
+    raw: NonNull<ffi::AVPacket>,
+}
+
+impl Packet {
+    /// A packet without bytes.
+    pub(super) fn empty() -> Result<Self> {
+        // SAFETY: no preconditions; null means that memory ran out.
+        let raw = check_pointer("allocate packet", unsafe { ffi::av_packet_alloc() })?;
+        Ok(Self { raw })
+    }
+
+    /// Drops what the packet holds, then gives it `length` bytes to write, followed by the zeroes that decoders want.
+    pub(super) fn renew(&mut self, length: usize) -> Result<&mut [u8]> {
+        self.clear();
+        let size = c_int::try_from(length).map_err(|_| Error::Unsupported(format!("packet of {length} bytes")))?;
+        // SAFETY: the packet is valid and empty; on success `data` points to `size` bytes of its own buffer.
+        check("allocate packet", unsafe { ffi::av_new_packet(self.raw.as_ptr(), size) })?;
+        let data = self.get().data;
+        // SAFETY: `av_new_packet` made `data` point to `length` bytes that nobody else refers to.
+        Ok(unsafe { std::slice::from_raw_parts_mut(data, length) })
+    }
+
+    /// Drops what the packet holds.
+    pub(super) fn clear(&mut self) {
+        // SAFETY: the packet is valid; unreferencing an empty one does nothing.
+        unsafe { ffi::av_packet_unref(self.raw.as_ptr()) };
+    }
+
+    /// The bytes.
+    pub(super) fn data(&self) -> &[u8] {
+        let packet = self.get();
+        match usize::try_from(packet.size) {
+            // SAFETY: FFmpeg keeps `size` bytes at `data` for as long as the packet is not changed.
+            Ok(length) if !packet.data.is_null() => unsafe { std::slice::from_raw_parts(packet.data, length) },
+            _ => &[],
+        }
+    }
+
+    pub(super) fn pts(&self) -> MediaTime {
+        MediaTime(self.get().pts)
+    }
+
+    pub(super) fn set_pts(&mut self, pts: MediaTime) {
+        self.get_mut().pts = pts.0;
+    }
+
+    pub(super) fn dts(&self) -> MediaTime {
+        MediaTime(self.get().dts)
+    }
+
+    pub(super) fn is_keyframe(&self) -> bool {
+        self.get().flags & ffi::AV_PKT_FLAG_KEY != 0
+    }
+
+    pub(super) fn as_ptr(&self) -> *const ffi::AVPacket {
+        self.raw.as_ptr()
+    }
+
+    pub(super) fn as_mut_ptr(&mut self) -> *mut ffi::AVPacket {
+        self.raw.as_ptr()
+    }
+
+    fn get(&self) -> &ffi::AVPacket {
+        // SAFETY: the packet lives as long as `self`, and FFmpeg touches it only within calls that get `self`.
+        unsafe { self.raw.as_ref() }
+    }
+
+    fn get_mut(&mut self) -> &mut ffi::AVPacket {
+        // SAFETY: as in `get`; the exclusive borrow of `self` rules out any other reference.
+        unsafe { self.raw.as_mut() }
+    }
+}
+
+impl Drop for Packet {
+    fn drop(&mut self) {
+        let mut raw = self.raw.as_ptr();
+        // SAFETY: the packet is ours and is not used again.
+        unsafe { ffi::av_packet_free(&mut raw) };
+    }
+}

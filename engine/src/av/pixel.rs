@@ -1,0 +1,58 @@
+//! Pixel formats: what the decoders give out, and what FFmpeg calls ours.
+
+use camshaft::media::PixelFormat;
+use ffmpeg_next::ffi::AVPixelFormat::{self, *};
+use std::ffi::c_int;
+
+/// How a decoder lays out its pictures: planar 4:2:0, since parameter sets that ask for another are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SourceFormat {
+    /// 8 bits a sample, in the range that the picture's colour tags say.
+    Bits8,
+    /// 8 bits a sample in full range, under a name of its own that FFmpeg calls deprecated.
+    Bits8FullRange,
+    /// 10 bits a sample.
+    Bits10,
+}
+
+impl SourceFormat {
+    /// The format with FFmpeg's number `raw`.
+    pub(super) fn from_raw(raw: c_int) -> Option<Self> {
+        const BITS_8: c_int = AV_PIX_FMT_YUV420P as c_int;
+        const BITS_8_FULL_RANGE: c_int = AV_PIX_FMT_YUVJ420P as c_int;
+        const BITS_10: c_int = AV_PIX_FMT_YUV420P10LE as c_int;
+        match raw {
+            BITS_8 => Some(Self::Bits8),
+            BITS_8_FULL_RANGE => Some(Self::Bits8FullRange),
+            BITS_10 => Some(Self::Bits10),
+            _ => None,
+        }
+    }
+
+    /// FFmpeg's name, without the deprecated one for full range.
+    pub(super) fn native(self) -> AVPixelFormat {
+        match self {
+            Self::Bits8 | Self::Bits8FullRange => AV_PIX_FMT_YUV420P,
+            Self::Bits10 => AV_PIX_FMT_YUV420P10LE,
+        }
+    }
+
+    /// Bytes a sample.
+    pub(super) fn sample_bytes(self) -> usize {
+        match self {
+            Self::Bits8 | Self::Bits8FullRange => 1,
+            Self::Bits10 => 2,
+        }
+    }
+}
+
+/// FFmpeg's name for one of our formats.
+pub(super) fn native(format: PixelFormat) -> AVPixelFormat {
+    match format {
+        PixelFormat::I420 => AV_PIX_FMT_YUV420P,
+        PixelFormat::Nv12 => AV_PIX_FMT_NV12,
+        PixelFormat::Gray => AV_PIX_FMT_GRAY8,
+        PixelFormat::Rgb24 => AV_PIX_FMT_RGB24,
+        PixelFormat::Bgr24 => AV_PIX_FMT_BGR24,
+    }
+}

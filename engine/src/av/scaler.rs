@@ -1,0 +1,207 @@
+//! Crop, scale and convert pictures, in software.
+
+use camshaft::media::{Crop, Geometry, PixelFormat};
+use ffmpeg_next::ffi::{self, AVPixelFormat};
+use std::ffi::{CStr, c_int};
+use std::ptr::{self, NonNull};
+
+use super::error::{Error, Result, check, check_pointer};
+use super::frame::{ColorTags, Frame};
+use super::pixel::{SourceFormat, native};
+
+/// What pictures are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Raw pixels; Y'CbCr in limited range.
+    Raw(PixelFormat),
+    /// I420 in full range, as JPEG stores it (JFIF 1.02).
+    Jpeg,
+}
+
+/// Which part of a picture is made, how large, and in which layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Cut out first; a corner between two chroma samples moves up and left to the next one, as in ffmpeg's `crop`.
+    pub crop: Option<Crop>,
+    /// Size of the result.
+    pub size: Geometry,
+    /// Layout of the result.
+    pub layout: Layout,
+}
+
+/// What a scaler must know of the pictures that come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceShape {
+    size: Geometry,
+    format: SourceFormat,
+    color: ColorTags,
+}
+
+impl SourceShape {
+    /// The shape of `frame`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a pixel format other than 4:2:0 with 8 or 10 bits.
+    pub fn of(frame: &Frame) -> Result<Self> {
+        let format = SourceFormat::from_raw(frame.format()).ok_or_else(|| {
+            Error::Unsupported(format!("pictures in FFmpeg's pixel format {} are not handled", frame.format()))
+        })?;
+        Ok(Self { size: frame.size(), format, color: frame.color() })
+    }
+
+    fn is_full_range(&self) -> bool {
+        self.format == SourceFormat::Bits8FullRange || self.color.is_full_range()
+    }
+
+    /// Whether pictures of this shape are already what `view` asks for.
+    pub fn satisfies(&self, view: &View) -> bool {
+        let same_samples = self.format.sample_bytes() == 1;
+        let whole = view.crop.is_none() && view.size == self.size;
+        whole
+            && same_samples
+            && match view.layout {
+                Layout::Raw(PixelFormat::I420 | PixelFormat::Gray) => !self.is_full_range(),
+                Layout::Raw(_) => false,
+                Layout::Jpeg => self.is_full_range(),
+            }
+    }
+}
+
+/// Makes pictures of one view from pictures of one shape, into one frame that it uses again and again.
+pub struct Scaler {
+    raw: NonNull<ffi::SwsContext>,
+    shape: SourceShape,
+    crop: Crop,
+    output: Frame,
+}
+
+impl Scaler {
+    /// A scaler from `shape` to `view`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the crop lies outside the picture; FFmpeg's for sizes that it cannot scale to.
+    pub fn new(shape: SourceShape, view: &View) -> Result<Self> {
+        let whole = Crop { width: shape.size.width, height: shape.size.height, x: 0, y: 0 };
+        let crop = view.crop.unwrap_or(whole);
+        if !crop.fits(shape.size) {
+            let message = format!("crop {crop} (W:H:X:Y) does not fit into the source's {}", shape.size);
+            return Err(Error::Unsupported(message));
+        }
+        let (format, color) = output_format(&shape, view.layout);
+        let mut output = Frame::with_planes(view.size, format)?;
+        output.describe(format, color);
+        // SAFETY: no preconditions; null means that memory ran out.
+        let raw = check_pointer("allocate scaler", unsafe { ffi::sws_alloc_context() })?;
+        let mut scaler = Self { raw, shape, crop, output };
+        scaler.configure(format, c_int::from(color.is_full_range()))?;
+        Ok(scaler)
+    }
+
+    /// The shape that this scaler takes.
+    pub fn shape(&self) -> SourceShape {
+        self.shape
+    }
+
+    /// Makes the view of `frame`, which must have the scaler's shape.
+    pub fn scale(&mut self, frame: &Frame) -> Result<()> {
+        if SourceShape::of(frame)? != self.shape {
+            return Err(Error::Unsupported("the picture is not of the scaler's shape".into()));
+        }
+        let (planes, strides) = self.cropped(frame);
+        let rows = self.crop.height as c_int;
+        let output = self.output.get_mut();
+        // SAFETY: the planes hold at least `rows` rows of the size that the context was made for, in and out.
+        let scaled = unsafe {
+            ffi::sws_scale(
+                self.raw.as_ptr(),
+                planes.as_ptr(),
+                strides.as_ptr(),
+                0,
+                rows,
+                output.data.as_ptr(),
+                output.linesize.as_ptr(),
+            )
+        };
+        check("scale", scaled)?;
+        Ok(())
+    }
+
+    /// What the last [`Scaler::scale`] made.
+    pub fn output(&self) -> &Frame {
+        &self.output
+    }
+
+    fn configure(&mut self, format: AVPixelFormat, output_range: c_int) -> Result<()> {
+        let from = self.crop.geometry();
+        let to = self.output.size();
+        // Ranges are given before initialisation, or swscale takes a short cut that ignores them.
+        let source_range = c_int::from(self.shape.is_full_range());
+        self.set(c"srcw", from.width.into())?;
+        self.set(c"srch", from.height.into())?;
+        self.set(c"src_format", self.shape.format.native() as i64)?;
+        self.set(c"src_range", source_range.into())?;
+        self.set(c"dstw", to.width.into())?;
+        self.set(c"dsth", to.height.into())?;
+        self.set(c"dst_format", format as i64)?;
+        self.set(c"dst_range", output_range.into())?;
+        self.set(c"sws_flags", filter(from, to).into())?;
+        // SAFETY: the context has all its options; null filters mean none.
+        check("set up scaler", unsafe { ffi::sws_init_context(self.raw.as_ptr(), ptr::null_mut(), ptr::null_mut()) })?;
+        // Source and result share one matrix: Y'CbCr keeps its colours' meaning, RGB is made by the source's own.
+        // SAFETY: any number is allowed; swscale takes BT.601 for those without a matrix, as ffmpeg does.
+        let matrix = unsafe { ffi::sws_getCoefficients(self.shape.color.space) };
+        let one = 1 << 16;
+        // SAFETY: the context is initialised and `matrix` is one of swscale's static tables of 4 numbers.
+        let set = unsafe {
+            let raw = self.raw.as_ptr();
+            ffi::sws_setColorspaceDetails(raw, matrix, source_range, matrix, output_range, 0, one, one)
+        };
+        check("set up colours", set)?;
+        Ok(())
+    }
+
+    fn set(&mut self, option: &CStr, value: i64) -> Result<()> {
+        // SAFETY: the context is valid and starts with its AVClass, as the call wants.
+        check("set up scaler", unsafe { ffi::av_opt_set_int(self.raw.as_ptr().cast(), option.as_ptr(), value, 0) })?;
+        Ok(())
+    }
+
+    /// The planes of `frame` from the crop's corner on, and their strides.
+    fn cropped(&self, frame: &Frame) -> ([*const u8; 4], [c_int; 4]) {
+        // Chroma has half the columns and rows. The corner is rounded to them, and luma follows so that colours stay
+        // in place.
+        let (x, y) = (self.crop.x as usize / 2, self.crop.y as usize / 2);
+        let frame = frame.get();
+        let mut planes = [ptr::null(); 4];
+        let mut strides = [0; 4];
+        for (index, (column, row)) in [(2 * x, 2 * y), (x, y), (x, y)].into_iter().enumerate() {
+            strides[index] = frame.linesize[index];
+            let offset = row as isize * strides[index] as isize + (column * self.shape.format.sample_bytes()) as isize;
+            planes[index] = frame.data[index].cast_const().wrapping_offset(offset);
+        }
+        (planes, strides)
+    }
+}
+
+impl Drop for Scaler {
+    fn drop(&mut self) {
+        // SAFETY: the context is ours and is not used again.
+        unsafe { ffi::sws_freeContext(self.raw.as_ptr()) };
+    }
+}
+
+/// Averages when shrinking, which keeps fine detail from aliasing at half the cost of bicubic.
+fn filter(from: Geometry, to: Geometry) -> c_int {
+    if to.width > from.width || to.height > from.height { ffi::SWS_BICUBIC } else { ffi::SWS_AREA }
+}
+
+fn output_format(shape: &SourceShape, layout: Layout) -> (AVPixelFormat, ColorTags) {
+    let limited = shape.color.as_limited();
+    match layout {
+        // For swscale gray is full range unless told otherwise, and then it is too late for its short cut from a
+        // full-range source. The first plane of I420 is the same gray without that.
+        Layout::Raw(PixelFormat::Gray) if shape.is_full_range() => (native(PixelFormat::I420), limited),
+        Layout::Raw(format) => (native(format), limited),
+        Layout::Jpeg => (native(PixelFormat::I420), shape.color.as_full()),
+    }
+}

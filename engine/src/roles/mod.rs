@@ -1,0 +1,44 @@
+//! What the worker can be.
+
+mod link;
+mod pattern;
+mod pixels;
+
+use camshaft::link::{FailureKind, Role, ToWorker};
+use std::io;
+
+use crate::{av, sandbox};
+pub use link::{End, Link};
+
+/// Waits for the role, which takes a spare worker as long as it takes, and plays it.
+///
+/// # Errors
+/// Why the worker ends other than by being told to.
+pub fn run(link: &mut Link) -> Result<(), End> {
+    let (ToWorker::Begin(role), _) = link.receive()? else {
+        return Err(protocol("the first message is not a role"));
+    };
+    // A hardware role opens its driver here, before the limits.
+    sandbox::confine().map_err(|(what, error)| {
+        End::failed(FailureKind::Codec, format!("cannot limit the worker's {what}: {error}"))
+    })?;
+    match role {
+        Role::Pixels(task) => pixels::run(&task, link),
+        Role::Pattern(source) => pattern::run(&source, link),
+        Role::Ingest(_) => {
+            let message = "ingest runs in 'camshaft worker ingest', not in camshaft-engine";
+            Err(End::failed(FailureKind::Unsupported, message))
+        }
+    }
+}
+
+fn protocol(message: &str) -> End {
+    End::LinkBroken(io::Error::new(io::ErrorKind::InvalidData, message))
+}
+
+impl From<av::Error> for End {
+    fn from(error: av::Error) -> Self {
+        let kind = if error.is_out_of_memory() { FailureKind::Limit } else { FailureKind::Codec };
+        Self::failed(kind, error.to_string())
+    }
+}

@@ -1,0 +1,151 @@
+//! The renditions that are being made.
+
+use camshaft::link::{FromWorker, RenditionId};
+use camshaft::media::{FrameRate, MAX_PIXELS, MediaTime, RenditionSpec};
+use camshaft::plan::Candidate;
+use std::rc::Rc;
+
+use super::output::Output;
+use super::pacing::{Due, Pacing};
+use super::source::Picture;
+use super::views::Views;
+use super::{End, Fault, Link};
+
+/// The most renditions of one worker.
+const MOST: usize = 8;
+
+/// What an encoder is told of a source that does not say its rate, as most cameras have it.
+const USUAL_RATE: FrameRate = FrameRate { num: 25, den: 1 };
+
+/// Every rendition of the source, and the views that they share.
+pub struct Renditions {
+    list: Vec<Rendition>,
+    views: Views,
+    source_rate: FrameRate,
+}
+
+struct Rendition {
+    id: RenditionId,
+    pacing: Pacing,
+    due: Option<Due>,
+    /// The picture that holds the last slot.
+    previous: Option<Rc<Picture>>,
+    output: Output,
+}
+
+impl Renditions {
+    /// None yet, of a source with that nominal rate.
+    pub fn new(source_rate: Option<FrameRate>) -> Self {
+        Self { list: Vec::new(), views: Views::default(), source_rate: source_rate.unwrap_or(USUAL_RATE) }
+    }
+
+    /// Starts a rendition; one that cannot be made is answered with `RenditionFailed`.
+    pub fn add(
+        &mut self,
+        id: RenditionId,
+        spec: &RenditionSpec,
+        stages: &Candidate,
+        after: Option<MediaTime>,
+        link: &mut Link,
+    ) -> Result<(), End> {
+        if self.list.iter().any(|rendition| rendition.id == id) {
+            return Err(super::protocol("a rendition's id was used twice"));
+        }
+        if let Err(message) = self.check(spec, stages) {
+            return link.send(&FromWorker::RenditionFailed { id, message }, &[]);
+        }
+        let output = Output::new(id, spec, self.source_rate);
+        self.list.push(Rendition { id, pacing: Pacing::new(spec.fps, after), due: None, previous: None, output });
+        Ok(())
+    }
+
+    fn check(&self, spec: &RenditionSpec, stages: &Candidate) -> Result<(), String> {
+        if self.list.len() >= MOST {
+            return Err(format!("one worker makes at most {MOST} renditions: stop another one first"));
+        }
+        let pixels = spec.size.pixels();
+        if pixels == 0 || pixels > MAX_PIXELS {
+            return Err(format!("{} is not possible: a picture has 1 to {MAX_PIXELS} pixels", spec.size));
+        }
+        if spec.fps.is_some_and(|fps| FrameRate::new(fps.num, fps.den).is_none()) {
+            return Err(format!("a frame rate is above 0 and at most {}", FrameRate::MAX));
+        }
+        let stages = [Some(&stages.scale), stages.encode.as_ref()];
+        super::check_backends(stages.into_iter().flatten())
+    }
+
+    /// Stops a rendition; one that is not there has failed before.
+    pub fn remove(&mut self, id: RenditionId) {
+        self.list.retain(|rendition| rendition.id != id);
+        let list = &self.list;
+        self.views.retain(|view| list.iter().any(|rendition| rendition.output.view() == view));
+    }
+
+    /// Makes the next picture of an encoded rendition an IDR.
+    pub fn force_keyframe(&mut self, id: RenditionId) {
+        if let Some(rendition) = self.list.iter_mut().find(|rendition| rendition.id == id) {
+            rendition.output.force_keyframe();
+        }
+    }
+
+    /// Makes of `picture` what is due.
+    pub fn show(&mut self, picture: &Rc<Picture>, link: &mut Link) -> Result<(), End> {
+        for rendition in &mut self.list {
+            rendition.due = rendition.pacing.next(picture.pts);
+        }
+        // All repeats come before all that is new, so that a shared view is made once of each picture.
+        self.each(link, |rendition, views, link| rendition.fill(views, link))?;
+        self.each(link, |rendition, views, link| rendition.show(picture, views, link))
+    }
+
+    /// Gives out what encoders hold back, and ends all renditions.
+    pub fn finish(&mut self, link: &mut Link) -> Result<(), End> {
+        self.each(link, |rendition, _, link| rendition.output.finish(link))?;
+        self.list.clear();
+        self.views.retain(|_| false);
+        Ok(())
+    }
+
+    /// Does `act` for each rendition; one that fails is ended without touching the others.
+    fn each(
+        &mut self,
+        link: &mut Link,
+        mut act: impl FnMut(&mut Rendition, &mut Views, &mut Link) -> Result<(), Fault>,
+    ) -> Result<(), End> {
+        let mut failed = Vec::new();
+        for rendition in &mut self.list {
+            match act(rendition, &mut self.views, link) {
+                Ok(()) => {}
+                Err(Fault::Rendition(error)) => failed.push((rendition.id, error.to_string())),
+                Err(Fault::Worker(end)) => return Err(end),
+            }
+        }
+        for (id, message) in failed {
+            self.remove(id);
+            link.send(&FromWorker::RenditionFailed { id, message }, &[])?;
+        }
+        Ok(())
+    }
+}
+
+impl Rendition {
+    /// Sends the previous picture again for the slots between it and the new one.
+    fn fill(&mut self, views: &mut Views, link: &mut Link) -> Result<(), Fault> {
+        let (Some(due), Some(previous)) = (&self.due, &self.previous) else { return Ok(()) };
+        for time in self.pacing.fill_times(due) {
+            self.output.send(previous, time, views, link)?;
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, picture: &Rc<Picture>, views: &mut Views, link: &mut Link) -> Result<(), Fault> {
+        let Some(due) = self.due.take() else { return Ok(()) };
+        if self.pacing.repeats() {
+            self.previous = Some(Rc::clone(picture));
+        }
+        match self.pacing.picture_time(&due) {
+            Some(time) => self.output.send(picture, time, views, link),
+            None => Ok(()),
+        }
+    }
+}
