@@ -21,7 +21,7 @@ test: rust
 	cargo test --workspace
 
 bench: rust
-	@deploy/bootstrap.sh bench
+	@deploy/bootstrap.sh test
 	cargo build --release
 	@"$${CARGO_TARGET_DIR:-target}/release/camshaft" bench $(ARGS)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages of one set, if any are missing. Asks nothing; does nothing the second time.
 #
-#   deploy/bootstrap.sh build|demo|test|bench
+#   deploy/bootstrap.sh build|demo|test
 set -euo pipefail
 
 # Names without versions only, so that one list serves Debian 12 and 13.
@@ -15,11 +15,10 @@ test=(
     python3 python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-libav
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 )
-bench=("${test[@]}" valgrind)
 
 case "${1-}" in
-    build | demo | test | bench) declare -n wanted="$1" ;;
-    *) echo "usage: $0 build|demo|test|bench" >&2 && exit 2 ;;
+    build | demo | test) declare -n wanted="$1" ;;
+    *) echo "usage: $0 build|demo|test" >&2 && exit 2 ;;
 esac
 
 missing=()
@@ -38,8 +37,8 @@ if ((EUID != 0)); then
     as_root=(sudo)
 fi
 
-apt() {
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet "$@" </dev/null
+apt() { # waits for a system that is just updating itself
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet -o DPkg::Lock::Timeout=300 "$@" </dev/null
 }
 echo "Installing with apt: ${missing[*]}"
 apt update

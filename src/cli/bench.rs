@@ -20,7 +20,7 @@ use crate::error::Result;
 use report::{Format, Report};
 use stage::Stage;
 
-/// What `camshaft bench` takes.
+/// Runs the same job through camshaft and through ffmpeg as it is used today, and prints the ratios
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to measure [default: everything]

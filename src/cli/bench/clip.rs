@@ -1,5 +1,5 @@
 //! The camera-like clip that both sides are fed: a still scene with grain and sensor noise in which a few things move.
-//! Like footage of a fixed camera, about five macroblocks in six are skipped and an I frame is twenty times a P frame.
+//! Like footage of a fixed camera, about five macroblocks in six are skipped and an I frame is fifteen times a P frame.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ const REPEATS: u32 = 5;
 pub const DESCRIPTION: &str = "1920x1080, 25 fps, H.264 Main, 4 Mbit/s, GOP 2 s, no B frames";
 
 const SCENE: &str = "\
-    color=c=0x6b7b6b:s=1920x1080:r=25,noise=alls=11[wall];\
-    color=c=0x9a5a4a:s=320x240:r=25,noise=alls=12:allf=t[car];\
-    color=c=0x304a70:s=200x420:r=25,noise=alls=12:allf=t[person];\
-    color=c=0xd0d0c0:s=160x160:r=25,noise=alls=12:allf=t[bird];\
+    color=c=0x6b7b6b:s=1920x1080:r=25,noise=alls=10[wall];\
+    color=c=0x9a5a4a:s=320x240:r=25,noise=alls=13:allf=t[car];\
+    color=c=0x304a70:s=200x420:r=25,noise=alls=13:allf=t[person];\
+    color=c=0xd0d0c0:s=160x160:r=25,noise=alls=13:allf=t[bird];\
     [wall][car]overlay=x='mod(t*140,2140)-220':y=620[a];\
     [a][person]overlay=x='900+500*sin(t*0.7)':y='380+60*cos(t)'[b];\
     [b][bird]overlay=x='1700-mod(t*90,1800)':y='200+40*sin(t*2)',noise=alls=3:allf=t,format=yuv420p[scene]";

@@ -1,6 +1,5 @@
 //! What was measured, and how it is printed.
 
-use std::fmt::Write;
 use std::fs;
 use std::process::Command;
 
@@ -175,21 +174,14 @@ impl Report {
     }
 
     fn markdown(&self) -> String {
-        let mut text =
-            String::from("| job | measured | camshaft | today | | ratio | goal |\n|---|---|--:|--:|---|--:|---|\n");
-        for row in &self.rows {
-            text.push_str(&format!("| {} |\n", row.cells().join(" | ")));
-        }
-        // Writing into a String cannot fail.
-        let _ = writeln!(
-            text,
-            "\n{}; {}. Clip: {}. {}",
-            self.machine,
-            self.ffmpeg,
-            self.clip,
+        let rows: Vec<String> = self.rows.iter().map(|row| format!("| {} |\n", row.cells().join(" | "))).collect();
+        let Self { machine, ffmpeg, clip, .. } = self;
+        format!(
+            "| job | measured | camshaft | today | | ratio | goal |\n|---|---|--:|--:|---|--:|---|\n{}\n\
+             {machine}; {ffmpeg}. Clip: {clip}. {}\n",
+            rows.concat(),
             self.method.replace('\n', " ")
-        );
-        text
+        )
     }
 }
 

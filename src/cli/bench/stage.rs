@@ -1,7 +1,8 @@
 //! What every run needs: the clip, a camera that plays it, and the program under test.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, DirBuilder};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -37,7 +38,7 @@ impl Stage {
             )));
         }
         let work = args.work.clone().unwrap_or_else(|| std::env::temp_dir().join("camshaft-bench"));
-        fs::create_dir_all(&work).map_err(|error| cannot("create", &work, error))?;
+        create_private(&work).map_err(|error| cannot("use", &work, error))?;
         Ok(Self {
             program: copy_programs(&work)?,
             clip: clip::prepare(&work)?,
@@ -52,6 +53,16 @@ impl Stage {
     pub fn camera(&self) -> Result<Camera> {
         Camera::start(&self.camera, &self.clip, &self.work)
     }
+}
+
+/// Creates `work`, or accepts it if it is this user's own: programs are run from it.
+fn create_private(work: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(work)?;
+    let found = fs::symlink_metadata(work)?;
+    if found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(io::Error::other("it belongs to somebody else; name another directory with --work"))
 }
 
 /// Copies camshaft and its engine into `work` and returns the copy's path. This process runs from the original: the
@@ -71,7 +82,7 @@ fn copy_programs(work: &Path) -> Result<PathBuf> {
     Ok(copies.join("camshaft"))
 }
 
-fn cannot(verb: &str, path: &Path, error: std::io::Error) -> Error {
+fn cannot(verb: &str, path: &Path, error: io::Error) -> Error {
     Error::unavailable(format!("cannot {verb} {}", path.display())).with_source(error)
 }
 
