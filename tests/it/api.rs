@@ -39,13 +39,15 @@ fn a_stream_is_made_replaced_and_deleted() {
 #[test]
 fn a_put_lists_every_mistake() {
     let server = Camshaft::start("");
-    let answer = server.put("x", r#"{ "source": "rtsp://", "transport": "smoke", "colour": 1, "password": "${HOME}" }"#);
+    let answer =
+        server.put("x", r#"{ "source": "rtsp://", "transport": "smoke", "colour": 1, "password": "${HOME}" }"#);
     assert_eq!(answer.status, 400);
     let text = answer.text();
     for word in ["source", "transport", "tcp", "colour"] {
         assert!(text.contains(word), "'{word}' is missing in {text}");
     }
-    let answer = server.put("x", r#"{ "source": "rtsp://192.168.1.9/", "username": "u", "password_file": "/etc/passwd" }"#);
+    let answer =
+        server.put("x", r#"{ "source": "rtsp://192.168.1.9/", "username": "u", "password_file": "/etc/passwd" }"#);
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("password_file") && !answer.text().contains("root:"), "{}", answer.text());
     assert_eq!(server.put("x", "{ nonsense").status, 400);
@@ -116,7 +118,8 @@ fn errors_name_the_parameter_its_range_and_the_remedy() {
 fn a_source_that_is_down_gives_503_with_the_reason() {
     // A port that was just free: nobody listens there.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let server = Camshaft::start_with("limits: { hold: 1s }", &format!("  gone: {{ source: \"rtsp://127.0.0.1:{port}/x\" }}\n"));
+    let server =
+        Camshaft::start_with("limits: { hold: 1s }", &format!("  gone: {{ source: \"rtsp://127.0.0.1:{port}/x\" }}\n"));
     for path in ["live.mp4", "live.y4m", "frame.jpg", "live.ts?codec=h264"] {
         let answer = server.get(&format!("/v1/streams/gone/{path}"));
         assert_eq!(answer.status, 503, "{path}: {}", answer.text());

@@ -49,7 +49,19 @@ fn tcp_with_h264_and_aac_is_copied_into_mp4_and_ts() {
         assert!(video[0].key, "{extension} starts at a keyframe");
         let drift = (video.last().unwrap().pts - video[0].pts) - (audio.last().unwrap().pts - audio[0].pts);
         assert!(drift.abs() < 0.5, "{extension}: picture and sound drift by {drift} s");
-        let without = command_output("curl", &["-sS", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}", &server.url(&format!("/v1/streams/cam/live.{extension}?audio=none&codec=nonsense"))]);
+        let without = command_output(
+            "curl",
+            &[
+                "-sS",
+                "-m",
+                "3",
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{http_code}",
+                &server.url(&format!("/v1/streams/cam/live.{extension}?audio=none&codec=nonsense")),
+            ],
+        );
         assert_eq!(without, b"400");
     }
 }
@@ -138,7 +150,19 @@ fn hevc_is_copied_and_decoded() {
         save(&server, &format!("/v1/streams/cam/live.{extension}"), &file);
         let raw = command_output(
             "ffmpeg",
-            &["-v", "error", "-i", file.to_str().unwrap(), "-frames:v", "20", "-f", "rawvideo", "-pix_fmt", "gray", "-"],
+            &[
+                "-v",
+                "error",
+                "-i",
+                file.to_str().unwrap(),
+                "-frames:v",
+                "20",
+                "-f",
+                "rawvideo",
+                "-pix_fmt",
+                "gray",
+                "-",
+            ],
         );
         assert_eq!(raw.len(), 20 * 320 * 180, "{extension}");
     }

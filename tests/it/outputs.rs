@@ -74,7 +74,6 @@ fn raw_frames_come_in_every_format() {
     for (name, format) in PixelFormat::ALL {
         let path = format!("/v1/streams/clock/live.raw?format={name}");
 
-
         let mut body = server.open(&path);
         let mut frame = vec![0; format.frame_bytes(size)];
         for _ in 0..2 {
@@ -108,15 +107,25 @@ fn raw_names_its_shape_in_headers_and_frames_in_every_part() {
     child.kill().unwrap();
     child.wait().unwrap();
     let text = String::from_utf8_lossy(&text).to_lowercase();
-    for header in ["multipart/x-mixed-replace", "content-length:", "x-sequence:", "x-pts:", "x-wall-clock:", "x-dropped:"] {
+    for header in
+        ["multipart/x-mixed-replace", "content-length:", "x-sequence:", "x-pts:", "x-wall-clock:", "x-dropped:"]
+    {
         assert!(text.contains(header), "no {header} in {text}");
     }
     let answer = command_output(
         "sh",
-        &["-c", &format!("curl -sSN -m 2 -D - -o /dev/null '{}' 2>/dev/null || true", server.url("/v1/streams/clock/live.raw?width=160&format=nv12"))],
+        &[
+            "-c",
+            &format!(
+                "curl -sSN -m 2 -D - -o /dev/null '{}' 2>/dev/null || true",
+                server.url("/v1/streams/clock/live.raw?width=160&format=nv12")
+            ),
+        ],
     );
     let answer = String::from_utf8_lossy(&answer).to_lowercase();
-    for header in ["x-video-size: 160x90", "x-video-format: nv12", "x-video-fps: 25", "content-type: application/octet-stream"] {
+    for header in
+        ["x-video-size: 160x90", "x-video-format: nv12", "x-video-fps: 25", "content-type: application/octet-stream"]
+    {
         assert!(answer.contains(header), "no {header} in {answer}");
     }
 }
@@ -144,7 +153,9 @@ fn a_crop_shows_that_part() {
 fn encodes_carry_the_source_and_repeat_their_parameter_sets() {
     let server = clock((320, 180), "");
     let dir = tempfile::tempdir().unwrap();
-    for (codec, extension) in [("h264", "mp4"), ("h264", "ts"), ("hevc", "mp4"), ("hevc", "ts"), ("h264", "h264"), ("hevc", "h265")] {
+    for (codec, extension) in
+        [("h264", "mp4"), ("h264", "ts"), ("hevc", "mp4"), ("hevc", "ts"), ("h264", "h264"), ("hevc", "h265")]
+    {
         let path = format!("/v1/streams/clock/live.{extension}?codec={codec}&width=320&height=180&gop=25&bitrate=1M");
         let file = dir.path().join(format!("{codec}.{extension}"));
         let mut data = vec![0; 250_000];
@@ -153,14 +164,31 @@ fn encodes_carry_the_source_and_repeat_their_parameter_sets() {
         let file = file.to_str().unwrap();
         let decoded = command_output(
             "ffmpeg",
-            &["-v", "error", "-i", file, "-frames:v", "30", "-f", "rawvideo", "-pix_fmt", "gray", "-vsync", "passthrough", "-"],
+            &[
+                "-v",
+                "error",
+                "-i",
+                file,
+                "-frames:v",
+                "30",
+                "-f",
+                "rawvideo",
+                "-pix_fmt",
+                "gray",
+                "-vsync",
+                "passthrough",
+                "-",
+            ],
         );
         let size = Geometry::new(320, 180);
         let numbers: Vec<_> =
             decoded.chunks_exact(320 * 180).map(|luma| read_number(luma, size, 320).expect("a number")).collect();
         assert_eq!(numbers.len(), 30, "{path}");
         assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{path}: {numbers:?}");
-        let stream = command_output("ffprobe", &["-v", "error", "-show_entries", "stream=codec_name,codec_tag_string", "-of", "csv=p=0", file]);
+        let stream = command_output(
+            "ffprobe",
+            &["-v", "error", "-show_entries", "stream=codec_name,codec_tag_string", "-of", "csv=p=0", file],
+        );
         let stream = String::from_utf8(stream).unwrap();
         assert!(stream.starts_with(codec), "{path}: {stream}");
         if extension == "mp4" {

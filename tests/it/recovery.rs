@@ -47,10 +47,8 @@ fn a_killed_worker_costs_no_copy_a_packet_and_raw_readers_see_one_timeline() {
     assert!(server.status("cam")["source"]["reconnects"] == 0);
 
     let copied = access_units(&copy.join().unwrap(), VideoCodec::H264);
-    let original = command_output(
-        "ffmpeg",
-        &["-v", "error", "-i", clip.path.to_str().unwrap(), "-c", "copy", "-f", "h264", "-"],
-    );
+    let original =
+        command_output("ffmpeg", &["-v", "error", "-i", clip.path.to_str().unwrap(), "-c", "copy", "-f", "h264", "-"]);
     let original = access_units(&original, VideoCodec::H264);
     let start = original.iter().position(|unit| *unit == copied[0]).expect("the copy starts with a unit of the clip");
     let whole = &copied[..copied.len() - 1];
@@ -89,8 +87,10 @@ fn an_encoded_rendition_goes_on_after_a_death_with_an_idr() {
     kill(server.pixels_pid("clock"));
     let file = dir.path().join("live.ts");
     std::fs::write(&file, encoded.join().unwrap()).unwrap();
-    let numbers: Vec<_> =
-        crate::support::numbers_in(file.to_str().unwrap(), (320, 180)).into_iter().map(|number| number.unwrap()).collect();
+    let numbers: Vec<_> = crate::support::numbers_in(file.to_str().unwrap(), (320, 180))
+        .into_iter()
+        .map(|number| number.unwrap())
+        .collect();
     assert!(numbers.len() > 60);
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
     let packets = crate::support::ffprobe_packets(file.to_str().unwrap(), "v:0");
@@ -110,7 +110,9 @@ fn a_stopped_worker_is_found_and_replaced() {
     let numbers = raw.numbers(60);
     assert!(numbers[0] > before && numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
     assert_ne!(server.pixels_pid("clock"), pid);
-    assert!(server.metric("camshaft_worker_restarts_total{reason=\"hang\",role=\"pixels\",stream=\"clock\"}") == Some(1.0));
+    assert!(
+        server.metric("camshaft_worker_restarts_total{reason=\"hang\",role=\"pixels\",stream=\"clock\"}") == Some(1.0)
+    );
 }
 
 #[test]

@@ -85,7 +85,8 @@ fn a_configmap_is_followed_through_its_symlinks() {
 #[test]
 fn every_mistake_is_named_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
-    let yaml = "server: { http: nowhere }\nstreams:\n  a b: { source: \"test:\" }\n  c: { detect_source: \"rtsp://x/\" }\n";
+    let yaml =
+        "server: { http: nowhere }\nstreams:\n  a b: { source: \"test:\" }\n  c: { detect_source: \"rtsp://x/\" }\n";
     fs::write(dir.path().join("camshaft.yaml"), yaml).unwrap();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_camshaft"))
         .args(["serve", "--config"])
@@ -94,7 +95,16 @@ fn every_mistake_is_named_at_the_start() {
         .unwrap();
     assert!(!output.status.success());
     let complaint = String::from_utf8_lossy(&output.stderr);
-    for part in ["camshaft.yaml:1:", "camshaft.yaml:3:", "camshaft.yaml:4:", "nowhere", "a b", "'detect_source'", "not built yet", "source"] {
+    for part in [
+        "camshaft.yaml:1:",
+        "camshaft.yaml:3:",
+        "camshaft.yaml:4:",
+        "nowhere",
+        "a b",
+        "'detect_source'",
+        "not built yet",
+        "source",
+    ] {
         assert!(complaint.contains(part), "'{part}' is missing in:\n{complaint}");
     }
 }

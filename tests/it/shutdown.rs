@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Camshaft, Y4m, children};
 
-const CLOCK: &str = "  clock: { source: \"test:?width=320&height=180&fps=25\", renditions: { detect: { width: 160, fps: 5 } } }\n";
+const CLOCK: &str =
+    "  clock: { source: \"test:?width=320&height=180&fps=25\", renditions: { detect: { width: 160, fps: 5 } } }\n";
 
 #[test]
 fn a_signal_ends_streams_workers_and_process() {

@@ -175,7 +175,8 @@ impl Camshaft {
 
     /// The process id of a stream's pixels worker.
     pub fn pixels_pid(&self, id: &str) -> u32 {
-        let status = self.wait_status(id, "that a pixels worker runs", |status| status["workers"]["pixels"].is_object());
+        let status =
+            self.wait_status(id, "that a pixels worker runs", |status| status["workers"]["pixels"].is_object());
         status["workers"]["pixels"]["pid"].as_u64().unwrap() as u32
     }
 

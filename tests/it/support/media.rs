@@ -78,7 +78,10 @@ pub fn psnr(picture: &Picture, number: u32) -> f64 {
 
 /// The numbers of every picture that ffmpeg decodes from `file`, which must decode without a complaint.
 pub fn numbers_in(file: &str, size: (u32, u32)) -> Vec<Option<u32>> {
-    let raw = command_output("ffmpeg", &["-v", "error", "-xerror", "-i", file, "-f", "rawvideo", "-pix_fmt", "gray", "-vsync", "passthrough", "-"]);
+    let raw = command_output(
+        "ffmpeg",
+        &["-v", "error", "-xerror", "-i", file, "-f", "rawvideo", "-pix_fmt", "gray", "-vsync", "passthrough", "-"],
+    );
     let size = Geometry::new(size.0, size.1);
     raw.chunks_exact(size.pixels() as usize).map(|luma| read_number(luma, size, size.width as usize)).collect()
 }
@@ -110,7 +113,10 @@ pub struct ProbedPacket {
 /// The packets of `stream` (`v:0`, `a:0`) in `file`, as ffprobe reads them.
 pub fn ffprobe_packets(file: &str, stream: &str) -> Vec<ProbedPacket> {
     let entries = "packet=pts_time,dts_time,flags";
-    let csv = command_output("ffprobe", &["-v", "error", "-select_streams", stream, "-show_entries", entries, "-of", "csv=p=0", file]);
+    let csv = command_output(
+        "ffprobe",
+        &["-v", "error", "-select_streams", stream, "-show_entries", entries, "-of", "csv=p=0", file],
+    );
     let packets = String::from_utf8(csv).unwrap();
     packets
         .lines()

@@ -32,9 +32,10 @@ pub fn children(parent: u32) -> Vec<(u32, String)> {
 
 /// Runs a program to its end and gives its standard output; panics with its standard error if it fails.
 pub fn command_output(program: &str, arguments: &[&str]) -> Vec<u8> {
-    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| {
-        panic!("cannot run {program} ({error}): `make test` installs it")
-    });
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {program} ({error}): `make test` installs it"));
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?} failed: {complaint}");
     output.stdout

@@ -1,6 +1,7 @@
 //! The forms in which pictures leave the worker.
 
-use camshaft::link::{FrameHeader, FromWorker, RenditionId};
+use camshaft::link::{FromWorker, RenditionId};
+use camshaft::media::FrameHeader;
 use camshaft::media::{
     EncodeSpec, FrameRate, MediaTime, OutputSpec, PacketHeader, PixelFormat, RenditionSpec, Track, WallClock,
 };

@@ -1,6 +1,7 @@
 //! Single pictures on request.
 
-use camshaft::link::{FrameHeader, FromWorker};
+use camshaft::link::FromWorker;
+use camshaft::media::FrameHeader;
 use camshaft::media::{MediaTime, StillSpec, resolve_size};
 use std::io::Write;
 use std::rc::Rc;
