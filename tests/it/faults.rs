@@ -143,7 +143,7 @@ fn twenty_consumers_and_one_that_takes_nothing() {
 
 #[test]
 fn a_camera_that_changes_its_size_keeps_its_scaled_consumers() {
-    let small = Clip::make(Coding::default());
+    let small = Clip::make(Coding { frames: 150, ..Coding::default() });
     let large = Clip::make(Coding { size: (640, 360), ..Coding::default() });
     let camera = Camera::start(&small, &["--then", large.path.to_str().unwrap()]);
     let server = Camshaft::start(&format!("  cam: {{ source: \"{}\" }}\n", camera.url()));

@@ -29,6 +29,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", default="0", help="0: any free one")
     parser.add_argument("--file", required=True, help=".mp4 with the codec, or a raw .h264/.h265 without B frames")
+    parser.add_argument("--then", metavar="FILE", help="a clip of the same codec that follows --file in the same session")
     parser.add_argument("--codec", choices=["h264", "h265"], default="h264")
     parser.add_argument("--fps", type=int, default=25, help="of a raw file")
     parser.add_argument("--loop", choices=["yes", "no"], default="yes")
@@ -63,13 +64,29 @@ def collect(description):
 
 
 def load_video(args):
+    """Caps and access units of --file, and of --then behind them; parameter sets in band unless --sdp-only."""
+    caps, video = load_clip(args, args.file)
+    if args.then:
+        end = max(pts + length for pts, length, _ in video)
+        video += [(end + pts, length, data) for pts, length, data in load_clip(args, args.then)[1]]
+    return caps, video
+
+
+def load_clip(args, file):
+    caps, samples, sets = parse_clip(args, file)
+    if args.sdp_only:
+        return caps, samples
+    return caps, [(pts, length, (sets if has_key(args.codec, data) else b"") + data) for pts, length, data in samples]
+
+
+def parse_clip(args, file):
     """Caps, access units with 4-byte lengths, and the parameter sets likewise."""
-    if args.file.endswith(".mp4"):
-        source = f"filesrc location={args.file} ! qtdemux name=demux demux.video_0"
+    if file.endswith(".mp4"):
+        source = f"filesrc location={file} ! qtdemux name=demux demux.video_0"
         caps, samples = collect(source)
     else:
         kind = "video/x-h264,stream-format=avc" if args.codec == "h264" else "video/x-h265,stream-format=hvc1"
-        caps, samples = collect(f"filesrc location={args.file} ! {args.codec}parse ! {kind},alignment=au")
+        caps, samples = collect(f"filesrc location={file} ! {args.codec}parse ! {kind},alignment=au")
         tick = Gst.SECOND // args.fps
         samples = [(index * tick, tick, data) for index, (_, _, data) in enumerate(samples)]
     _, record = caps.get_structure(0).get_value("codec_data").map(Gst.MapFlags.READ)
@@ -121,9 +138,7 @@ class Camera(GstRtspServer.RTSPMediaFactory):
     def __init__(self, args):
         super().__init__()
         self.looped = args.loop == "yes"
-        caps, video, sets = load_video(args)
-        if not args.sdp_only:
-            video = [(pts, length, (sets if has_key(args.codec, data) else b"") + data) for pts, length, data in video]
+        caps, video = load_video(args)
         self.tracks = {"video": (caps, video)}
         if args.audio == "aac":
             self.tracks["audio"] = collect(f"filesrc location={args.file} ! qtdemux name=demux demux.audio_0 ! aacparse")
