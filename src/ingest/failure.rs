@@ -110,7 +110,7 @@ pub(super) fn is_packet_error(error: &retina::Error) -> bool {
 
 fn is_connection_error(error: &retina::Error) -> bool {
     let text = error.to_string();
-    ["Unable to connect", "Error reading from RTSP peer", "Error writing to RTSP peer", "Timeout"]
+    ["Unable to connect", "Error reading from RTSP peer", "Error writing to RTSP peer", "Error receiving UDP"]
         .iter()
         .any(|start| text.starts_with(start))
 }

@@ -1,5 +1,6 @@
 //! From what retina hands over to packets on the link.
 
+use std::convert::Infallible;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -49,7 +50,7 @@ impl<'a> Relay<'a> {
 
     /// Runs until the camera or the link gives up.
     pub(super) async fn run(mut self, task: &IngestTask) -> End {
-        let end = self.relay(task).await.unwrap_or_else(|end| end);
+        let Err(end) = self.relay(task).await;
         match self.report_losses().await {
             Ok(()) => end,
             Err(error) => End::Link(error),
@@ -57,17 +58,17 @@ impl<'a> Relay<'a> {
     }
 
     /// Only video keeps a session alive: a camera whose picture stands still is gone, whatever else it sends.
-    async fn relay(&mut self, task: &IngestTask) -> Result<End, End> {
+    async fn relay(&mut self, task: &IngestTask) -> Result<Infallible, End> {
         let mut patience = Duration::from_millis(task.first_media_ms.into());
         let mut deadline = Instant::now() + patience;
         loop {
             // A flood of useless packets is always ready, so that the timeout alone would never strike.
             if Instant::now() >= deadline {
-                return Ok(self.idle(patience));
+                return Err(self.idle(patience).into());
             }
             match timeout_at(deadline, self.camera.media.next()).await {
-                Err(_) => return Ok(self.idle(patience)),
-                Ok(None) => return Ok(self.ended()),
+                Err(_) => return Err(self.idle(patience).into()),
+                Ok(None) => return Err(self.ended().into()),
                 Ok(Some(Err(error))) => self.note_error(&error)?,
                 Ok(Some(Ok(CodecItem::VideoFrame(frame)))) => {
                     if self.relay_video(frame).await? {
@@ -81,20 +82,20 @@ impl<'a> Relay<'a> {
         }
     }
 
-    fn idle(&self, patience: Duration) -> End {
+    fn idle(&self, patience: Duration) -> Failure {
         let message = match (&self.config, &self.broken) {
             (_, Some(broken)) => format!("no usable picture for {patience:?}; last error: {broken}"),
             (Some(_), None) => format!("no picture for {patience:?}"),
             (None, None) => format!("no picture with its parameter sets within {patience:?} of PLAY"),
         };
-        Failure::new(FailureKind::Idle, message).into()
+        Failure::new(FailureKind::Idle, message)
     }
 
-    fn ended(&self) -> End {
+    fn ended(&self) -> Failure {
         match &self.broken {
             // retina gives up behind some errors of single packets.
-            Some(broken) => Failure::new(FailureKind::Protocol, broken.clone()).into(),
-            None => Failure::new(FailureKind::Ended, "the camera closed the connection").into(),
+            Some(broken) => Failure::new(FailureKind::Protocol, broken.clone()),
+            None => Failure::new(FailureKind::Ended, "the camera closed the connection"),
         }
     }
 

@@ -88,7 +88,7 @@ fn original(line: &str, rest: &mut &[u8]) -> Original {
     Original { pts: pts.parse().unwrap(), keyframe: flags.starts_with('K'), data: data.to_vec() }
 }
 
-/// `rtsp_camera.py` as a child.
+/// One of the servers in `tests/support` as a child.
 struct Camera {
     child: Child,
     port: u16,
@@ -96,12 +96,17 @@ struct Camera {
 
 impl Camera {
     fn start(clip: &Clip, options: &[&str]) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/rtsp_camera.py");
+        Self::spawn("rtsp_camera.py", &[&["--file", clip.path.to_str().unwrap()], options].concat())
+    }
+
+    fn hostile(mode: &str) -> Self {
+        Self::spawn("hostile_camera.py", &[mode])
+    }
+
+    fn spawn(script: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new("/usr/bin/python3")
-            .arg(script)
-            .arg("--file")
-            .arg(&clip.path)
-            .args(options)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(script))
+            .args(arguments)
             .env("CAMERA_PASSWORD", PASSWORD)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -388,6 +393,69 @@ async fn a_killed_camera_has_ended_and_a_frozen_one_is_idle() {
         let (kind, message) = session.failure().await;
         assert_eq!(kind, expected, "{message}");
     }
+}
+
+#[tokio::test]
+async fn a_reset_connection_has_ended() {
+    let camera = Camera::hostile("rst");
+    let mut session = Session::start(camera.task(Transport::Tcp)).await;
+    session.video_config().await;
+    session.packets(Track::Video, 5).await;
+    let (kind, message) = session.failure().await;
+    assert_eq!(kind, FailureKind::Ended, "{message}");
+}
+
+#[tokio::test]
+async fn broken_and_missing_packets_are_counted_and_the_stream_stays_up() {
+    let camera = Camera::hostile("lossy");
+    let mut session = Session::start(camera.task(Transport::Tcp)).await;
+    let (mut pictures, mut lost) = (0, 0);
+    while pictures < 5 {
+        match session.next().await.0 {
+            FromWorker::Packet(_) => pictures += 1,
+            FromWorker::Lost { packets } => lost += packets,
+            FromWorker::VideoConfig(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(lost, 4 * (1 + 3));
+    session.stop().await;
+}
+
+#[tokio::test]
+async fn changed_parameters_are_announced_before_the_picture_that_carries_them() {
+    let camera = Camera::hostile("changing");
+    let mut session = Session::start(camera.task(Transport::Tcp)).await;
+    let mut seen = Vec::new();
+    while seen.len() < 7 {
+        match session.next().await.0 {
+            FromWorker::VideoConfig(config) => seen.push(Some((config.generation, config.geometry))),
+            FromWorker::Packet(_) => seen.push(None),
+            other => panic!("{other:?}"),
+        }
+    }
+    let (first, second) = (Some((0, Geometry::new(322, 242))), Some((1, Geometry::new(1920, 1080))));
+    assert_eq!(seen, [first, None, None, second, None, None, None]);
+    session.stop().await;
+}
+
+#[tokio::test]
+async fn a_picture_past_the_limit_is_refused_before_any_packet() {
+    let camera = Camera::hostile("huge-picture");
+    let mut session = Session::start(camera.task(Transport::Tcp)).await;
+    let FromWorker::Failed { kind, message } = session.next().await.0 else { panic!() };
+    assert_eq!(kind, FailureKind::Limit);
+    assert!(message.contains("17000000"), "{message}");
+}
+
+#[tokio::test]
+async fn a_camera_that_echoes_the_login_learns_nothing_into_the_log() {
+    let camera = Camera::hostile("echo");
+    let username = Some("viewer".to_owned());
+    let with_login = IngestTask { username, password: Some(PASSWORD.to_owned()), ..camera.task(Transport::Tcp) };
+    let (kind, message) = Session::start(with_login).await.failure().await;
+    assert_eq!(kind, FailureKind::Refused);
+    assert!(!message.contains("Basic") && !message.contains(PASSWORD), "{message}");
 }
 
 #[tokio::test]

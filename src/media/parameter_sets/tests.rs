@@ -255,7 +255,7 @@ impl Picture {
         bits.write::<8, u8>(255)?;
         bits.write::<32, u32>(0x0001_0001)?;
         bits.write::<2, u8>(0b11)?;
-        bits.write::<6, u8>(0b1_010_1_1)?;
+        bits.write::<6, u8>(0b10_1011)?;
         bits.write::<24, u32>(0x01_01_01)?;
         bits.write_bit(true)?;
         bits.write_ue(1)?;
