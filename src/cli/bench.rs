@@ -74,8 +74,8 @@ impl Job {
 
 /// Measures and prints. The exit code says whether everything could be measured, not whether it was fast.
 pub fn run(args: Args) -> Result<ExitCode> {
+    let mut report = Report::of_this_machine(&args)?; // its load, too, before the clip is made
     let stage = Stage::prepare(&args)?;
-    let mut report = Report::of_this_machine(&args)?;
     let jobs = if args.jobs.is_empty() { Job::ALL.to_vec() } else { args.jobs };
     for job in jobs {
         report.rows.extend(job.measure(&stage)?);

@@ -8,10 +8,8 @@ use std::{fs, io};
 
 use crate::error::{Error, Result};
 
-/// Length of the scene before it repeats, in seconds: a whole number of GOPs.
-const SCENE_SECONDS: u32 = 20;
-/// How often the scene is repeated after its first time.
-const REPEATS: u32 = 5;
+/// A whole number of GOPs; the camera plays the clip over and over.
+const SECONDS: u32 = 20;
 
 /// What the clip is, for the report.
 pub const DESCRIPTION: &str = "1920x1080, 25 fps, H.264 Main, 4 Mbit/s, GOP 2 s, no B frames";
@@ -28,37 +26,28 @@ const SCENE: &str = "\
 const ENCODER: &str = "\
     -c:v libx264 -preset fast -profile:v main -refs 1 -bf 0 -g 50 -keyint_min 50 -sc_threshold 0 -b:v 4M";
 
-/// The clip's path in `work`; makes it if it is not there yet. It is two minutes long.
+/// The clip's path in `work`; makes it if it is not there yet.
 pub fn prepare(work: &Path) -> Result<PathBuf> {
     let mut recipe = DefaultHasher::new();
-    (SCENE, ENCODER, SCENE_SECONDS, REPEATS).hash(&mut recipe);
+    (SCENE, ENCODER, SECONDS).hash(&mut recipe);
     let clip = work.join(format!("clip-{:016x}.mp4", recipe.finish()));
     if clip.exists() {
         return Ok(clip);
     }
     eprintln!("making the clip ({DESCRIPTION}), once: {}", clip.display());
-    let scene = work.join("scene.mp4");
-    let mut encode = ffmpeg();
-    encode.args(["-filter_complex", SCENE, "-map", "[scene]", "-t", &SCENE_SECONDS.to_string()]);
-    encode.args(ENCODER.split_whitespace()).arg(&scene);
-    finish(encode)?;
-    let unfinished = work.join("unfinished.mp4");
-    let mut repeat = ffmpeg();
-    repeat.args(["-stream_loop", &REPEATS.to_string(), "-i"]).arg(&scene).args(["-c", "copy"]).arg(&unfinished);
-    finish(repeat)?;
     // Only a whole clip gets the name that the next run looks for.
-    let renamed = fs::rename(&unfinished, &clip).and_then(|()| fs::remove_file(&scene));
-    renamed.map_err(|error| Error::unavailable(format!("cannot write {}", clip.display())).with_source(error))?;
+    let unfinished = work.join("unfinished.mp4");
+    encode(&unfinished)?;
+    fs::rename(&unfinished, &clip)
+        .map_err(|error| Error::unavailable(format!("cannot write {}", clip.display())).with_source(error))?;
     Ok(clip)
 }
 
-fn ffmpeg() -> Command {
+fn encode(to: &Path) -> Result<()> {
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-hide_banner", "-loglevel", "error", "-stats", "-y"]);
-    command
-}
-
-fn finish(mut command: Command) -> Result<()> {
+    command.args(["-filter_complex", SCENE, "-map", "[scene]", "-t", &SECONDS.to_string()]);
+    command.args(ENCODER.split_whitespace()).arg(to);
     let status = command.status().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::unavailable("there is no ffmpeg: apt-get install ffmpeg").with_source(error),
         _ => Error::unavailable("cannot run ffmpeg").with_source(error),

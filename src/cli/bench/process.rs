@@ -21,7 +21,8 @@ pub struct OwnedChild {
 }
 
 impl OwnedChild {
-    /// Starts `command` without input and with its standard error in `logs/NAME.log`.
+    /// Starts `command` with its standard error in `logs/NAME.log`. Its input stays empty and open: what watches it for
+    /// its end also ends if this process is killed.
     pub fn start(mut command: Command, name: &str, logs: &Path) -> Result<Self> {
         let log = logs.join(format!("{name}.log"));
         let program = command.get_program().to_string_lossy().into_owned();
@@ -33,7 +34,7 @@ impl OwnedChild {
             Error::unavailable(format!("cannot start {program} for '{name}'{remedy}")).with_source(error)
         };
         let file = File::create(&log).map_err(failed)?;
-        let child = command.stdin(Stdio::null()).stderr(file).spawn().map_err(failed)?;
+        let child = command.stdin(Stdio::piped()).stderr(file).spawn().map_err(failed)?;
         Ok(Self { child, name: name.to_owned(), log })
     }
 
