@@ -304,5 +304,4 @@ impl Reader {
 }
 
 #[cfg(test)]
-#[path = "ring_tests.rs"]
 mod tests;

@@ -17,8 +17,7 @@ use tracing::Instrument;
 use crate::error::{Error, Result};
 use crate::media::Packet;
 use crate::output::{Flow, FrameWriter, PacketMuxer};
-use crate::ring::Read;
-use crate::stream::{PacketStream, PictureStream};
+use crate::stream::{PacketStream, PictureStream, Read};
 
 /// Packets that are there already are sent together up to this many bytes.
 const CHUNK: usize = 256 << 10;

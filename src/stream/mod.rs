@@ -25,6 +25,8 @@ pub use consumer::{PacketStream, PictureStream};
 pub use context::Context;
 pub use registry::{Put, Streams};
 
+pub use crate::ring::Read;
+
 use crate::config::StreamSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{
@@ -33,7 +35,7 @@ use crate::media::{
 use crate::metrics::StreamMetrics;
 use crate::output::{Fmp4, MpegTs};
 use crate::plan::Policy;
-use crate::ring::{Read, Reader, Ring, Start};
+use crate::ring::{Reader, Ring, Start};
 use consumer::{Absence, Demand, RenditionUse, Ticket};
 use context::take_place;
 use facts::SourceFacts;
