@@ -19,11 +19,12 @@ use tokio_util::sync::CancellationToken;
 const BUFFER_MAX: usize = 64 << 10;
 
 /// Bytes that wait in a socket unsent (tcp(7), TCP_NOTSENT_LOWAT). What is late is kept where it can still be skipped,
-/// not in the megabytes that the kernel would take.
-const UNSENT_MAX: u32 = 256 << 10;
+/// not in the megabytes that the kernel would take; and a client that takes nothing is noticed at once.
+const UNSENT_MAX: u32 = 32 << 10;
 
-/// A stalled connection is cut this much later than a stalled consumer is given up, which is how it is counted.
-const CUT_DELAY: Duration = Duration::from_secs(2);
+/// A stalled connection is cut this much later than its consumer is given up, which is how stalls are counted: streams
+/// of 200 kbit/s and more fill what is buffered within this time.
+const CUT_DELAY: Duration = Duration::from_secs(5);
 
 /// Bounds on what clients can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
