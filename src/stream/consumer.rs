@@ -161,11 +161,6 @@ impl PacketStream {
         Some(read)
     }
 
-    /// What [`Self::next`] would yield, if it is there already.
-    pub fn try_next(&mut self) -> Option<Read> {
-        self.first.take().or_else(|| self.reader.try_next())
-    }
-
     /// Counts this consumer as closed because it took nothing.
     pub fn note_stalled(&self) {
         self.ticket.note_stalled();

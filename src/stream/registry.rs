@@ -79,21 +79,29 @@ impl Streams {
     ///
     /// # Errors
     /// [`ErrorKind::Overloaded`] at `limits.streams_max`.
-    pub async fn put(&self, id: StreamId, settings: StreamSettings) -> Result<Put> {
-        let _change = self.changing.lock().await;
-        self.place(id, settings, Origin::Api).await
+    pub async fn put(self: &Arc<Self>, id: StreamId, settings: StreamSettings) -> Result<Put> {
+        let streams = self.clone();
+        to_the_end(async move {
+            let _change = streams.changing.lock().await;
+            streams.place(id, settings, Origin::Api).await
+        })
+        .await
     }
 
     /// Ends and forgets a stream.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`].
-    pub async fn delete(&self, id: &StreamId) -> Result<()> {
-        let _change = self.changing.lock().await;
-        let entry = self.entries().remove(id).ok_or_else(|| not_found(id))?;
-        entry.stream.stop().await;
-        self.show_count();
-        Ok(())
+    pub async fn delete(self: &Arc<Self>, id: &StreamId) -> Result<()> {
+        let (streams, id) = (self.clone(), id.clone());
+        to_the_end(async move {
+            let _change = streams.changing.lock().await;
+            let entry = streams.entries().remove(&id).ok_or_else(|| not_found(&id))?;
+            entry.stream.stop().await;
+            streams.show_count();
+            Ok(())
+        })
+        .await
     }
 
     /// The stream that has this source, made if need be; it goes `ttl` after its last consumer or call. True if it was
@@ -101,7 +109,12 @@ impl Streams {
     ///
     /// # Errors
     /// [`ErrorKind::Overloaded`] at `limits.streams_max`.
-    pub async fn lease(&self, settings: StreamSettings, ttl: Duration) -> Result<(Arc<Stream>, bool)> {
+    pub async fn lease(self: &Arc<Self>, settings: StreamSettings, ttl: Duration) -> Result<(Arc<Stream>, bool)> {
+        let streams = self.clone();
+        to_the_end(async move { streams.find_or_lease(settings, ttl).await }).await
+    }
+
+    async fn find_or_lease(&self, settings: StreamSettings, ttl: Duration) -> Result<(Arc<Stream>, bool)> {
         let _change = self.changing.lock().await;
         let same = |entry: &Entry| {
             let own = entry.stream.settings();
@@ -218,6 +231,12 @@ impl Streams {
         // Only whole entries are put in or taken out, so the map is sound even after a panic.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Runs a change whole, even if the caller that asked for it goes away: half a replacement would be no stream at all.
+async fn to_the_end<T: Send + 'static>(change: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let failed = |error| Error::internal("a change of the streams failed").with_source(error);
+    tokio::spawn(change).await.map_err(failed)?
 }
 
 async fn stop_all(streams: impl Iterator<Item = Arc<Stream>>) {

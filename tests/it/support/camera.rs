@@ -1,6 +1,5 @@
 //! Cameras: Debian's gst-rtsp-server replaying a clip, and hostile ones.
 
-use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use super::clip::Clip;
@@ -13,7 +12,6 @@ pub struct Camera {
     child: Child,
     /// The script ends when this closes.
     _stdin: ChildStdin,
-    log: Log,
     port: u16,
 }
 
@@ -38,7 +36,7 @@ impl Camera {
         let ready = log.wait("READY", |line| line.starts_with("READY "));
         let port = ready.trim_start_matches("READY ").trim().parse().unwrap();
         let stdin = child.stdin.take().unwrap();
-        Self { child, _stdin: stdin, log, port }
+        Self { child, _stdin: stdin, port }
     }
 
     /// `rtsp://…` without credentials.
@@ -49,21 +47,6 @@ impl Camera {
     /// The port it serves on.
     pub fn port(&self) -> u16 {
         self.port
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Tells a hostile camera's script something.
-    pub fn say(&mut self, line: &str) {
-        writeln!(self._stdin, "{line}").unwrap();
-    }
-
-    /// What it printed.
-    pub fn log(&self) -> &Log {
-        &self.log
     }
 }
 

@@ -8,9 +8,9 @@ mod media;
 mod process;
 
 pub use camera::{Camera, hostile_camera};
-pub use camshaft::{Answer, Camshaft};
+pub use camshaft::Camshaft;
 pub use clip::{Clip, Coding};
-pub use media::{Picture, Y4m, access_units, ffprobe_packets, numbers_in, psnr};
+pub use media::{Y4m, access_units, ffprobe_packets, numbers_in, psnr};
 pub use process::{children, command_output, kill, signal};
 
 use std::time::{Duration, Instant};
