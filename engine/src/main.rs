@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod av;
+mod gpu_time;
 mod roles;
 mod sandbox;
 

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::{
-    AudioConfig, FrameHeader, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport, VideoConfig,
+    AudioConfig, FrameHeader, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport, VideoCodec,
+    VideoConfig,
 };
 use crate::plan::{Backend, Candidate};
 
@@ -53,6 +54,33 @@ pub enum Role {
     Pattern(PatternSource),
     /// `camshaft-engine`, role pixels.
     Pixels(PixelsTask),
+    /// `camshaft-engine`, role trial: tries each [`Capability`] of a device. Answered by [`FromWorker::Tried`] as each is
+    /// known, and [`FromWorker::TrialsDone`].
+    Trial {
+        /// The render node, e.g. `/dev/dri/renderD128`.
+        device: String,
+    },
+}
+
+/// A use that can be made of a device. It counts only once a trial has proved it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Capability {
+    /// Decoding; proved by pictures equal to those of the software decoder.
+    Decode {
+        /// The codec.
+        codec: VideoCodec,
+        /// Bits a sample: 8 or 10.
+        bit_depth: u8,
+    },
+    /// Cropping and scaling; proved by pictures that look like those of the software scaler.
+    Scale,
+    /// Encoding at a bit rate; proved by pictures that look like what went in once the software decoder has read them.
+    Encode {
+        /// The codec.
+        codec: VideoCodec,
+    },
+    /// Encoding JPEGs; proved likewise.
+    EncodeJpeg,
 }
 
 /// Supervisor to worker.
@@ -125,6 +153,8 @@ pub enum FailureKind {
     Limit,
     /// A codec or driver could not be set up or gave an error that cannot be skipped.
     Codec,
+    /// The render node, its driver or the GPU behind it failed, or gave nothing where something was due.
+    Device,
 }
 
 impl FailureKind {
@@ -140,6 +170,7 @@ impl FailureKind {
             Self::Unsupported => "unsupported",
             Self::Limit => "limit",
             Self::Codec => "codec",
+            Self::Device => "device",
         }
     }
 }
@@ -199,6 +230,8 @@ pub enum FromWorker {
     RenditionFailed {
         /// Which rendition.
         id: RenditionId,
+        /// [`FailureKind::Device`] if the device failed to encode it; the CPU may still.
+        kind: FailureKind,
         /// What happened, for people.
         message: String,
     },
@@ -211,4 +244,20 @@ pub enum FromWorker {
         /// For people; no credentials.
         message: String,
     },
+    /// Pixels on a device: what it has used so far; about once a second.
+    Stats {
+        /// Time that the GPU's engines worked for this process, in seconds; `None` where the kernel does not say.
+        gpu_seconds: Option<f64>,
+        /// Time that this process waited for the GPU, in seconds.
+        gpu_wait_seconds: f64,
+    },
+    /// Trial: one capability has been tried.
+    Tried {
+        /// Which.
+        capability: Capability,
+        /// `None`: it is proved; else what happened, for people.
+        failure: Option<String>,
+    },
+    /// Trial: every capability has been tried.
+    TrialsDone,
 }

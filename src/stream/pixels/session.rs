@@ -251,9 +251,10 @@ impl Session {
                     let _ = reply.send(header.map(|header| Frame { header, data: payload }));
                 }
             }
-            FromWorker::RenditionFailed { id, message } => {
+            FromWorker::RenditionFailed { id, message, .. } => {
                 renditions.fail(id, Error::new(ErrorKind::Internal, format!("the worker cannot make this: {message}")));
             }
+            FromWorker::Stats { .. } => {}
             FromWorker::Drained => {
                 let (at, _) = self.draining?;
                 return Some(Ended::ConfigChanged { at });
@@ -264,8 +265,10 @@ impl Session {
             FromWorker::VideoConfig(_)
             | FromWorker::AudioConfig(_)
             | FromWorker::Packet(_)
-            | FromWorker::Lost { .. } => {
-                return Some(breach("something that only a source worker says"));
+            | FromWorker::Lost { .. }
+            | FromWorker::Tried { .. }
+            | FromWorker::TrialsDone => {
+                return Some(breach("something that only a worker of another role says"));
             }
         }
         None
