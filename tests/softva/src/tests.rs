@@ -184,9 +184,10 @@ fn threads_get_objects_of_their_own() {
                     // SAFETY: the surface is larger.
                     unsafe { pixels.write_bytes(mark, 64) };
                     let data = session.map(buffer);
-                    // SAFETY: both are mapped.
-                    let found = unsafe { [pixels.add(63).read(), data.add(99).read()] };
-                    assert_eq!(found, [mark; 2]);
+                    // SAFETY: mapped.
+                    assert_eq!(unsafe { pixels.read() }, mark);
+                    // SAFETY: mapped.
+                    assert_eq!(unsafe { data.read() }, mark);
                     assert_eq!(session.unmap(image.buf), OK);
                     assert_eq!(session.destroy_image(image.image_id), OK);
                     assert_eq!(session.destroy_buffer(buffer), OK);
