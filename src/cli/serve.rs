@@ -1,7 +1,6 @@
 //! `camshaft serve`: configuration in, streams and servers up, and down again in order.
 
 mod files;
-mod logs;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -15,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::logs;
 use crate::config::{self, Config, StreamDefaults};
 use crate::error::{Error, Result};
 use crate::http::{self, AdminState, ApiState, DeliveryOptions, RequestObserver, ServerOptions};
@@ -43,7 +43,7 @@ pub struct Args {
 /// # Errors
 /// If the configuration is wrong (every mistake is named), an address is taken, or the engine is missing.
 pub fn run(args: Args) -> Result<ExitCode> {
-    logs::start(args.log_format);
+    logs::start(args.log_format, logs::SERVICE);
     let files = Files::new(args.config);
     let config = files.load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

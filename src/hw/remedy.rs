@@ -8,6 +8,9 @@ use super::generation::driver_package;
 use super::nodes::{Gpu, Node, OwnIds};
 use crate::plan::DeviceError;
 
+/// Bits of a mode by which the group may read and write.
+const GROUP_MAY: u32 = 0o060;
+
 /// Why a device cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Trouble {
@@ -132,15 +135,19 @@ fn no_permission(path: &str, node: Option<&Node>, own: &OwnIds) -> String {
     let Some(node) = node else {
         return format!("{path} may not be opened by user {uid}: give the process the node's group");
     };
+    let is_member = *gid == node.gid || groups.contains(&node.gid);
+    let remedy = if node.mode & GROUP_MAY == GROUP_MAY && !is_member {
+        format!("add group {} (Compose group_add, Kubernetes supplementalGroups)", node.gid)
+    } else {
+        "on the host, open it to its group (udev rule with GROUP=\"render\", MODE=\"0660\")".to_owned()
+    };
     let groups: Vec<String> = std::iter::once(gid).chain(groups).map(u32::to_string).collect();
     format!(
-        "{path} belongs to user {}, group {} with mode {:04o}, and this process runs as user {uid} with groups {}: add \
-         group {} (Compose group_add, Kubernetes supplementalGroups)",
+        "{path} belongs to user {}, group {} with mode {:04o}, and this process runs as user {uid} with groups {}: {remedy}",
         node.uid,
         node.gid,
         node.mode,
         groups.join(", "),
-        node.gid
     )
 }
 
@@ -209,6 +216,15 @@ mod tests {
         assert!(
             opened(Errno::ACCESS).1.contains("mode 0660, and this process runs as user 65532 with groups 65532, 44")
         );
+    }
+
+    #[test]
+    fn a_group_that_would_not_help_is_not_recommended() {
+        let closed = Node { mode: 0o600, ..node() };
+        let member = OwnIds { uid: 65532, gid: 65532, groups: vec![104] };
+        for (node, own) in [(&closed, OwnIds { groups: vec![], ..member.clone() }), (&node(), member)] {
+            assert!(no_permission("/dev/dri/renderD128", Some(node), &own).contains("udev rule"));
+        }
     }
 
     #[test]

@@ -106,3 +106,6 @@ pub fn next_after<'a>(plan: &'a Plan, failed: &Candidate) -> Option<&'a Candidat
     let at = plan.candidates.iter().position(|candidate| candidate == failed)?;
     plan.candidates.get(at + 1)
 }
+
+#[cfg(test)]
+mod tests;
