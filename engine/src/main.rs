@@ -9,6 +9,7 @@ mod av;
 mod gpu_time;
 mod roles;
 mod sandbox;
+mod va;
 
 use camshaft::link::FromWorker;
 use rustix::process::{Signal, set_parent_process_death_signal};

@@ -6,7 +6,7 @@ use crate::media::{
     AudioConfig, FrameHeader, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport, VideoCodec,
     VideoConfig,
 };
-use crate::plan::{Backend, Candidate};
+use crate::plan::{Backend, Candidate, DeviceError, DeviceTable};
 
 /// Names a rendition within one pixels worker.
 pub type RenditionId = u32;
@@ -57,6 +57,11 @@ pub enum Role {
     /// `camshaft-engine`, role trial: tries each [`Capability`] of a device. Answered by [`FromWorker::Tried`] as each is
     /// known, and [`FromWorker::TrialsDone`].
     Trial {
+        /// The render node, e.g. `/dev/dri/renderD128`.
+        device: String,
+    },
+    /// `camshaft-engine`, role probe: asks a device's driver what it can do. Answered by [`FromWorker::Probed`].
+    Probe {
         /// The render node, e.g. `/dev/dri/renderD128`.
         device: String,
     },
@@ -260,4 +265,6 @@ pub enum FromWorker {
     },
     /// Trial: every capability has been tried.
     TrialsDone,
+    /// Probe: what the driver says, or why there is no saying.
+    Probed(Result<DeviceTable, DeviceError>),
 }

@@ -4,6 +4,7 @@ mod gpu;
 mod link;
 mod pattern;
 mod pixels;
+mod probe;
 mod trial;
 
 use camshaft::link::{FailureKind, Role, ToWorker};
@@ -33,6 +34,7 @@ pub fn run(link: &mut Link) -> Result<(), End> {
             None => Err(protocol("a trial is of a device")),
         },
         Role::Pattern(source) => pattern::run(&source, link),
+        Role::Probe { device } => probe::run(&device, link),
         Role::Ingest(_) => {
             let message = "ingest runs in 'camshaft worker ingest', not in camshaft-engine";
             Err(End::failed(FailureKind::Unsupported, message))
