@@ -213,7 +213,7 @@ mod tests {
         let expected = [Proof::Proved, failed.clone(), Proof::Untried, Proof::Untried, Proof::Untried];
         assert_eq!(proofs(&Trials { tried: results.clone(), cut_short: None }), expected);
         // The driver aborted in its third trial: what was to come is not to be trusted, what needs no trial is left.
-        let reason = "the trial's worker ended (killed by signal 6 (ABRT))";
+        let reason = "the trial's worker ended (killed by signal 6 (ABORT))";
         let cut = Proof::Failed { reason: reason.into() };
         let expected = [Proof::Proved, failed, cut.clone(), cut, Proof::Untried];
         assert_eq!(proofs(&Trials { tried: results, cut_short: Some(reason.into()) }), expected);
