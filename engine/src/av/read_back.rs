@@ -12,7 +12,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::device::{Device, WaitClock};
-use super::error::{Result, check};
+use super::error::{Error, Result, check};
 use super::frame::Frame;
 
 /// Pictures read each way before one is chosen; the first ones pay for what is set up once.
@@ -72,7 +72,7 @@ impl ReadBack {
         };
         let whole = copy.whole.insert(whole);
         let wait = self.wait.clone();
-        wait.time(|| self.read_whole(surface, whole))?;
+        wait.time(|| self.read_whole(surface, whole)).map_err(Error::of_device)?;
         whole.copy_color(surface);
         let visible = match &mut copy.visible {
             Some(visible) => visible,

@@ -256,3 +256,34 @@ fn output_format(shape: &SourceShape, layout: Layout) -> (AVPixelFormat, ColorTa
         Layout::TenBit => (AV_PIX_FMT_YUV420P10LE, limited),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(frame: &Frame, format: AVPixelFormat, layout: Layout) -> Vec<u8> {
+        let shape = SourceShape::of(frame).unwrap();
+        let mut input = Scaler::between(shape, whole(shape.size), shape.size, format, shape.color).unwrap();
+        input.scale(frame).unwrap();
+        let view = View { crop: None, size: shape.size, layout };
+        let mut scaler = Scaler::new(SourceShape::of(input.output()).unwrap(), &view).unwrap();
+        scaler.scale(input.output()).unwrap();
+        scaler.output().samples().unwrap()
+    }
+
+    #[test]
+    fn pictures_from_a_gpu_give_the_same_samples_as_those_of_the_cpu() {
+        // Shrinking fills the lower bits.
+        let size = Geometry::new(500, 300);
+        let mut drawn = Frame::i420(size).unwrap();
+        let picture: Vec<u8> = (0..PixelFormat::I420.frame_bytes(size)).map(|at| (at * 7 % 251) as u8).collect();
+        drawn.draw_i420(&picture).unwrap();
+        let deep_view = View { crop: None, size: Geometry::new(318, 178), layout: Layout::TenBit };
+        let mut deep = Scaler::new(SourceShape::of(&drawn).unwrap(), &deep_view).unwrap();
+        deep.scale(&drawn).unwrap();
+        for layout in [Layout::Raw(PixelFormat::I420), Layout::Raw(PixelFormat::Nv12), Layout::Jpeg] {
+            let planar = samples(deep.output(), AV_PIX_FMT_YUV420P10LE, layout);
+            assert_eq!(samples(deep.output(), AVPixelFormat::AV_PIX_FMT_P010LE, layout), planar, "{layout:?}");
+        }
+    }
+}

@@ -29,10 +29,14 @@ pub struct SurfaceView {
 }
 
 impl SurfaceView {
+    /// Whether this shows the whole of `surface` in its own size.
+    pub fn is_whole(&self, surface: &Frame) -> bool {
+        self.crop.is_none() && self.size == surface.size()
+    }
+
     /// Whether `surface` is already what this asks for.
     pub fn is_satisfied_by(&self, surface: &Frame) -> bool {
-        self.crop.is_none()
-            && self.size == surface.size()
+        self.is_whole(surface)
             && surface.corner() == (0, 0)
             && surface.sample_format() == ffi::AVPixelFormat::AV_PIX_FMT_NV12 as c_int
             && (self.range == SampleRange::Same || surface.color().is_full_range())

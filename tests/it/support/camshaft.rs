@@ -8,8 +8,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+use super::gpu::Gpu;
 use super::log::Log;
 use super::{PATIENCE, eventually, signal};
+
+const CAMSHAFT: &str = env!("CARGO_BIN_EXE_camshaft");
 
 /// A running service and its configuration directory.
 pub struct Camshaft {
@@ -67,9 +70,20 @@ impl Camshaft {
         format!("server: {{ http: \"127.0.0.1:0\", admin: \"127.0.0.1:0\" }}\n{sections}\n{streams}\n")
     }
 
+    /// Starts the service on a machine with a GPU.
+    pub fn start_on(gpu: &Gpu, sections: &str, streams: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("camshaft.yaml"), Self::yaml(sections, streams)).unwrap();
+        Self::run(gpu.command(CAMSHAFT), dir)
+    }
+
     /// Starts the service on the `camshaft.yaml` in `dir`.
     pub fn start_in(dir: TempDir) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_camshaft"))
+        Self::run(Command::new(CAMSHAFT), dir)
+    }
+
+    fn run(mut command: Command, dir: TempDir) -> Self {
+        let mut child = command
             .args(["serve", "--log-format", "json", "--config"])
             .arg(dir.path().join("camshaft.yaml"))
             .stdin(Stdio::null())

@@ -23,13 +23,15 @@ pub struct Coding {
     pub bframes: u32,
     /// Frames; 25 a second.
     pub frames: u32,
+    /// Further arguments for ffmpeg's encoder.
+    pub extra: &'static [&'static str],
     /// Whether a sine tone comes along as AAC.
     pub audio: bool,
 }
 
 impl Default for Coding {
     fn default() -> Self {
-        Self { encoder: "libx264", size: (320, 180), gop: 50, bframes: 0, frames: 1500, audio: false }
+        Self { encoder: "libx264", size: (320, 180), gop: 50, bframes: 0, frames: 1500, extra: &[], audio: false }
     }
 }
 
@@ -44,8 +46,9 @@ pub struct Clip {
 impl Clip {
     /// The clip coded so; made once, kept beside the build.
     pub fn make(coding: Coding) -> Self {
-        let Coding { encoder, size, gop, bframes, frames, audio } = coding;
-        let name = format!("{encoder}-{}x{}-g{gop}-b{bframes}-{frames}-{audio}.mp4", size.0, size.1);
+        let Coding { encoder, size, gop, bframes, frames, extra, audio } = coding;
+        let extra = extra.concat();
+        let name = format!("{encoder}-{}x{}-g{gop}-b{bframes}-{frames}-{audio}{extra}.mp4", size.0, size.1);
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _guard = MAKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if !path.exists() {
@@ -79,7 +82,12 @@ fn encode(path: &Path, coding: Coding) {
         }
         _ => drop(command.args(["-profile:v", "main", "-sc_threshold", "0", "-keyint_min", &gop])),
     }
-    let mut child = command.arg(&scratch).stdin(Stdio::piped()).spawn().expect("ffmpeg runs: `make test` installs it");
+    let mut child = command
+        .args(coding.extra)
+        .arg(&scratch)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("ffmpeg runs: `make test` installs it");
     let painter = Painter::new(Geometry::new(coding.size.0, coding.size.1));
     let mut picture = Vec::new();
     let mut pipe = child.stdin.take().unwrap();

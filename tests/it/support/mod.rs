@@ -3,6 +3,7 @@
 mod camera;
 mod camshaft;
 mod clip;
+mod gpu;
 mod log;
 mod media;
 mod process;
@@ -10,7 +11,8 @@ mod process;
 pub use camera::{Camera, hostile_camera};
 pub use camshaft::Camshaft;
 pub use clip::{Clip, Coding};
-pub use media::{Y4m, access_units, ffprobe_packets, numbers_in, psnr};
+pub use gpu::{Action, Call, Counter, Gpu};
+pub use media::{Picture, Y4m, access_units, ffprobe_packets, numbers_in, psnr};
 pub use process::{children, command_output, kill, signal};
 
 use std::time::{Duration, Instant};

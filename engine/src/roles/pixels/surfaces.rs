@@ -49,7 +49,9 @@ impl Surfaces {
     /// The `view` of `picture`, in memory.
     pub fn read(&mut self, picture: &Picture, view: &SurfaceView) -> Result<&Frame, Error> {
         let Scaled { view, scaler, made_from, read } = entry(&mut self.scaled, view);
-        let surface = scaled(view, scaler, made_from, picture)?;
+        // What is read may have any depth, so that only scaling is left to the device.
+        let surface =
+            if view.is_whole(&picture.frame) { &picture.frame } else { scaled(view, scaler, made_from, picture)? };
         read.read(&mut self.reader.borrow_mut(), surface, picture.serial)
     }
 
