@@ -220,7 +220,7 @@ fn an_encoder_that_fails_is_replaced_alone() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("live.ts");
         let mut live = server.open("/v1/streams/clock/live.ts?codec=h264&width=160&height=90&bitrate=500k");
-        let mut bytes = vec![0; 60_000];
+        let mut bytes = vec![0; 180_000];
         live.read_exact(&mut bytes[..20_000]).unwrap();
         let pid = server.pixels_pid("clock");
         gpu.break_for_good(Call::EndEncode, 0, action);

@@ -57,7 +57,7 @@ impl Decoder {
         settings.flags |= ffi::AV_CODEC_FLAG_UNALIGNED as i32;
         if config.codec == VideoCodec::H264 {
             // Cameras say Baseline where they mean Constrained Baseline, which is what drivers offer.
-            settings.hwaccel_flags |= ffi::AV_HWACCEL_FLAG_ALLOW_PROFILE_MISMATCH as i32;
+            settings.hwaccel_flags |= ffi::AV_HWACCEL_FLAG_ALLOW_PROFILE_MISMATCH;
         }
         let hwaccel = device.map(|device| Hwaccel::install(&mut codec, device)).transpose()?;
         codec.set_extradata(&parameter_sets)?;

@@ -21,8 +21,10 @@ impl SurfacePool {
         // SAFETY: the reference is to a device; null means that memory ran out.
         let raw = unsafe { ffi::av_hwframe_ctx_alloc(device.buffer().as_ptr()) };
         let buffer = Buffer::own("allocate surfaces", raw)?;
+        // SAFETY: the reference is valid.
+        let context = unsafe { (*buffer.as_ptr()).data }.cast::<ffi::AVHWFramesContext>();
         // SAFETY: what a new reference of this kind refers to is an AVHWFramesContext that nobody else knows.
-        let settings = unsafe { &mut *(*buffer.as_ptr()).data.cast::<ffi::AVHWFramesContext>() };
+        let settings = unsafe { &mut *context };
         write_enum((&raw mut settings.format).cast(), AVPixelFormat::AV_PIX_FMT_VAAPI as c_int);
         write_enum((&raw mut settings.sw_format).cast(), AVPixelFormat::AV_PIX_FMT_NV12 as c_int);
         (settings.width, settings.height) = (size.width as c_int, size.height as c_int);
