@@ -1,7 +1,8 @@
 //! JPEGs: renditions and single pictures, read by an independent decoder.
 
 use bytes::Bytes;
-use camshaft::link::{FrameHeader, FromWorker, ToWorker};
+use camshaft::link::{FromWorker, ToWorker};
+use camshaft::media::FrameHeader;
 use camshaft::media::pattern::read_number;
 use camshaft::media::{Crop, Geometry, MediaTime, OutputSpec, RenditionSpec, StillSpec};
 use std::io::Write;

@@ -1,7 +1,8 @@
 //! The supervisor's side of the link, for tests: a worker on a socket pair, and clips from the synthetic camera.
 
 use bytes::Bytes;
-use camshaft::link::{FrameHeader, FromWorker, PixelsTask, RenditionId, Role, ToWorker, wire};
+use camshaft::link::{FromWorker, PixelsTask, RenditionId, Role, ToWorker, wire};
+use camshaft::media::FrameHeader;
 use camshaft::media::pattern::{Painter, read_number};
 use camshaft::media::{
     Crop, FrameRate, Geometry, MediaTime, OutputSpec, PacketHeader, PatternSource, PixelFormat, RenditionSpec,
