@@ -97,6 +97,16 @@ fn endless_headers_and_fragments_cost_one_worker_and_nobody_else() {
     }
 }
 
+#[test]
+fn a_picture_past_the_limit_is_refused_before_anything_decodes_it() {
+    let camera = hostile_camera("huge-picture");
+    let server = Camshaft::start(&format!("  huge: {{ source: \"{}\" }}\n", camera.url()));
+    server.wait_metric("camshaft_source_failures_total{reason=\"limit\",stream=\"huge\"}", 1.0);
+    let status = server.status("huge");
+    assert!(status["reason"].as_str().is_some_and(|reason| reason.contains("limit")), "{status}");
+    assert!(status["workers"]["pixels"].is_null() && status["state"] != "live");
+}
+
 /// Resident memory of a process in bytes.
 fn resident(pid: u32) -> u64 {
     camshaft::link::usage(pid).map_or(0, |usage| usage.rss_bytes)

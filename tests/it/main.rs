@@ -7,6 +7,7 @@ mod api;
 mod cameras;
 mod faults;
 mod outputs;
+mod readme;
 mod recovery;
 mod reload;
 mod shutdown;

@@ -159,7 +159,7 @@ fn renditions_come_and_go() {
     worker.send(&ToWorker::RemoveRendition { id: 7 });
     assert_eq!(ids(&feed.next().unwrap()), [2]);
     worker.send(&ToWorker::RemoveRendition { id: 2 });
-    assert_eq!(ids(&feed.next().unwrap()), []);
+    assert!(ids(&feed.next().unwrap()).is_empty());
 }
 
 #[test]
