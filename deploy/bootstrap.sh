@@ -7,7 +7,7 @@ set -euo pipefail
 # Names without versions only, so that one list serves Debian 12 and 13.
 build=(
     gcc libc6-dev pkg-config clang libclang-dev # FFmpeg's headers are read with libclang
-    libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libswscale-dev
+    libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libswscale-dev libva-dev
 )
 demo=("${build[@]}" curl)
 test=(

@@ -6,6 +6,7 @@ pub mod config;
 pub mod error;
 pub mod fanout;
 pub mod http;
+pub mod hw;
 pub mod ingest;
 pub mod link;
 pub mod media;

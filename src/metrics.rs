@@ -72,9 +72,16 @@ pub struct Metrics {
     pub streams: Gauge,
     /// Configuration loads by outcome.
     pub config_loads: IntCounterVec,
+    /// 1 for a render node that has proved something, 0 for one that cannot be used.
+    pub device_usable: IntGaugeVec,
+    /// A GPU's clock now.
+    pub gpu_frequency: GaugeVec,
+    /// Time that a GPU was idle (RC6).
+    pub gpu_idle_seconds: CounterVec,
 }
 
 const STREAM: &[&str] = &["stream"];
+const DEVICE: &[&str] = &["device"];
 /// Seconds; live media moves in tens of milliseconds, a stall is worth seeing up to the watchdog's 5 s.
 const LATENCY_BUCKETS: &[f64] = &[0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0];
 
@@ -161,6 +168,9 @@ impl Metrics {
             http_seconds: table.histograms("http_response_seconds", "Time to the response's head", &["route"]),
             streams: Gauge::with_opts(Opts::new("camshaft_streams", "Streams configured")).expect("a legal name"),
             config_loads: table.counters("config_loads_total", "Configuration loads", &["outcome"]),
+            device_usable: table.gauges("device_usable", "1 for a render node that has proved something", DEVICE),
+            gpu_frequency: table.float_gauges("gpu_frequency_hertz", "Clock of the GPU", DEVICE),
+            gpu_idle_seconds: table.float_counters("gpu_idle_seconds_total", "Time the GPU was idle (RC6)", DEVICE),
             registry: registry.clone(),
         };
         let build = table.gauges("build_info", "1, with the version", &["version"]);

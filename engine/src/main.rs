@@ -6,6 +6,7 @@
 mod av;
 mod roles;
 mod sandbox;
+mod va;
 
 use camshaft::link::FromWorker;
 use rustix::process::{Signal, set_parent_process_death_signal};

@@ -1,6 +1,9 @@
 //! The commands, one file each. Only this module reads arguments and environment.
 
 mod bench;
+mod logs;
+mod plan;
+mod probe;
 mod serve;
 mod worker;
 
@@ -19,6 +22,10 @@ struct Cli {
 enum Command {
     /// Run the service.
     Serve(serve::Args),
+    /// Show the GPUs of this machine, and what they have proved.
+    Probe(probe::Args),
+    /// Show what would run where, and why not elsewhere.
+    Plan(plan::Args),
     /// Measure the service against the ffmpeg processes it replaces.
     Bench(bench::Args),
     /// Used by the service itself to start its processes.
@@ -30,6 +37,8 @@ enum Command {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Probe(args) => return probe::run(args),
+        Command::Plan(args) => plan::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Worker(args) => return worker::run(args),
     };

@@ -1,7 +1,6 @@
 //! `camshaft serve`: configuration in, streams and servers up, and down again in order.
 
 mod files;
-mod logs;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -15,13 +14,18 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::logs;
 use crate::config::{self, Config, StreamDefaults};
 use crate::error::{Error, Result};
 use crate::http::{self, AdminState, ApiState, DeliveryOptions, RequestObserver, ServerOptions};
+use crate::hw::{Devices, Roots};
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
 use crate::stream::{Context, Streams};
 use files::Files;
+
+/// How long the start waits for the devices' trials; they take some seconds.
+const DEVICES_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Run the service.
 #[derive(Debug, clap::Args)]
@@ -39,7 +43,7 @@ pub struct Args {
 /// # Errors
 /// If the configuration is wrong (every mistake is named), an address is taken, or the engine is missing.
 pub fn run(args: Args) -> Result<ExitCode> {
-    logs::start(args.log_format);
+    logs::start(args.log_format, logs::SERVICE);
     let files = Files::new(args.config);
     let config = files.load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -59,6 +63,7 @@ struct Service {
     config: Config,
     streams: Arc<Streams>,
     spawner: Arc<Spawner>,
+    devices: Arc<Devices>,
     metrics: Arc<Metrics>,
     /// What streams made by request are given; follows the configuration.
     defaults: watch::Sender<StreamDefaults>,
@@ -72,8 +77,9 @@ impl Service {
     async fn start(files: Files, config: Config) -> Result<ExitCode> {
         let signals = Signals::listen()?;
         let spawner = Spawner::start(Programs::find()?, worker_environment())?;
+        let devices = Devices::new(spawner.clone(), Roots::default(), config.hardware.device.clone());
         let metrics = Arc::new(Metrics::new());
-        let context = Context::new(spawner.clone(), metrics.clone(), config.limits.clone());
+        let context = Context::new(spawner.clone(), devices.clone(), metrics.clone(), config.limits.clone());
         let streams = Streams::new(Arc::new(context));
         let (ready, is_ready) = watch::channel(false);
         let service = Self {
@@ -82,6 +88,7 @@ impl Service {
             config,
             streams,
             spawner,
+            devices,
             metrics,
             ready,
             cancel: CancellationToken::new(),
@@ -89,6 +96,7 @@ impl Service {
         };
         let (http, admin) = service.open_servers(is_ready).await?;
         service.spawner.prepare_spare().await;
+        service.look_for_devices().await;
         service.streams.apply(service.config.streams.clone()).await?;
         service.tasks.spawn(service.streams.clone().watch_leases(service.cancel.clone()));
         // From before it is ready: a change made the moment after must not be missed.
@@ -98,6 +106,19 @@ impl Service {
         Ok(service.run(signals, changed).await)
     }
 
+    /// Streams start where they will stay: on the hardware, if it proves itself within this time.
+    async fn look_for_devices(&self) {
+        let looked = self.devices.clone();
+        let looking = self.tasks.spawn({
+            let cancel = self.cancel.clone();
+            async move { cancel.run_until_cancelled(looked.look()).await.is_some() }
+        });
+        if tokio::time::timeout(DEVICES_PATIENCE, looking).await.is_err() {
+            tracing::warn!("the devices are still being tried; streams start in software");
+        }
+        self.tasks.spawn(self.devices.clone().watch(self.cancel.clone()));
+    }
+
     /// Opens both ports and gives their addresses; port 0 of the configuration means any free one.
     async fn open_servers(&self, ready: watch::Receiver<bool>) -> Result<(SocketAddr, SocketAddr)> {
         let delivery =
@@ -105,12 +126,16 @@ impl Service {
         let api = http::api(ApiState::new(
             self.streams.clone(),
             self.defaults.subscribe(),
-            Arc::default(),
+            self.devices.clone(),
             delivery,
             Arc::new(HttpMetrics(self.metrics.clone())),
         ));
-        let metrics = self.metrics.clone();
-        let admin = http::admin(AdminState::new(ready, Arc::new(move || metrics.text())));
+        let (metrics, devices) = (self.metrics.clone(), self.devices.clone());
+        let text = move || {
+            devices.show(&metrics);
+            metrics.text()
+        };
+        let admin = http::admin(AdminState::new(ready, Arc::new(text)));
         let http = self.open_server(self.config.server.http, "server.http", api).await?;
         let admin = self.open_server(self.config.server.admin, "server.admin", admin).await?;
         Ok((http, admin))
@@ -172,6 +197,10 @@ impl Service {
         }
         if config.server != self.config.server || config.limits != self.config.limits {
             tracing::warn!("changes to 'server' and 'limits' take effect at the next start");
+        }
+        if config.hardware.device != self.config.hardware.device {
+            self.devices.choose(config.hardware.device.clone());
+            self.look_for_devices().await;
         }
         self.metrics.config_loads.with_label_values(&["applied"]).inc();
         match self.streams.apply(config.streams.clone()).await {
@@ -262,6 +291,6 @@ impl Signals {
 }
 
 /// What workers see of the environment: what chooses the VA driver, nothing else.
-fn worker_environment() -> Vec<(OsString, OsString)> {
+pub(super) fn worker_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LIBVA_")).collect()
 }

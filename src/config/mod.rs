@@ -229,13 +229,9 @@ fn read_server(section: &Section, report: &mut Report) -> Server {
 }
 
 fn read_hardware(section: &Section, report: &mut Report) -> Hardware {
-    let auto = |text: &str| {
-        let problem = "must be auto, since choosing a device is not built yet";
-        (text == "auto").then_some(()).ok_or_else(|| problem.to_owned())
-    };
-    section.parsed("device", report, auto);
+    let device = section.parsed("device", report, str::parse);
     let policy = section.parsed("policy", report, |text| parse_name(text, &Policy::ALL));
-    Hardware { policy: policy.unwrap_or_default() }
+    Hardware { policy: policy.unwrap_or_default(), device: device.unwrap_or_default() }
 }
 
 fn read_streams(node: &Node, base: &Base, limits: &Limits, report: &mut Report) -> BTreeMap<StreamId, StreamSettings> {

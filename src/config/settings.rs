@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::limits::Limits;
 use super::source::Source;
 use crate::media::{RenditionRequest, StreamId, Transport};
-use crate::plan::Policy;
+use crate::plan::{DeviceChoice, Policy};
 
 /// Everything that is configured. Two equal ones behave the same.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,10 +41,12 @@ impl Default for Server {
 }
 
 /// What may run where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hardware {
     /// Of every stream that names none of its own.
     pub policy: Policy,
+    /// Which device may be used.
+    pub device: DeviceChoice,
 }
 
 /// One stream.

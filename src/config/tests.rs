@@ -93,7 +93,7 @@ fn a_whole_configuration() {
                 "camshaft.yaml",
                 "server: { http: '[::]:${PORT}' }\n\
                  defaults: { username: viewer, transport: udp, renditions: { small: { width: 64 } } }\n\
-                 hardware: { policy: software, device: auto }\n\
+                 hardware: { policy: software, device: 'pci:0000:00:02.0' }\n\
                  limits: { hold: 0ms, pixels_memory: 2G }\n\
                  streams:\n\
                  \x20 a: { source: 'rtsp://Camera.local:554/s?x=1', password: '${SECRET}', on_demand: true }\n\
@@ -111,6 +111,7 @@ fn a_whole_configuration() {
     .unwrap();
     assert_eq!(config.server.http, "[::]:9000".parse().unwrap());
     assert_eq!(config.server.admin, "0.0.0.0:9".parse().unwrap());
+    assert_eq!(config.hardware.device.to_string(), "pci:0000:00:02.0");
     assert_eq!(config.limits, Limits { hold: Duration::from_secs(1), pixels_memory: 2 << 30, ..Limits::default() });
     let [a, b, c] = ["a", "b", "c"].map(|id| &config.streams[&id.parse().unwrap()]);
 
@@ -140,7 +141,7 @@ server:
   http: localhost:8080
   prot: 1
   rtsp: 127.0.0.1:8554
-hardware: { policy: fastest, device: /dev/dri/renderD128 }
+hardware: { policy: fastest, device: renderD128 }
 limits:
   drain: 21s
   ring_bytes: 128M
@@ -168,7 +169,7 @@ streams:
     c.yaml:3: server.prot: unknown key; known are http, admin
     c.yaml:4: server.rtsp: 'rtsp' is not built yet; remove it
     c.yaml:5: hardware.policy: must be one of prefer-hardware, require-hardware, software, but it is 'fastest'
-    c.yaml:5: hardware.device: must be auto, since choosing a device is not built yet, but it is '/dev/dri/renderD128'
+    c.yaml:5: hardware.device: must be auto, the path of a render node such as /dev/dri/renderD128, or pci:0000:00:02.0, but it is 'renderD128'
     c.yaml:7: limits.drain: must be a duration from 1s to 20s, such as 250ms, 10s, 5m or 1h, but it is '21s'
     c.yaml:8: limits.ring_bytes: ring_bytes must be at most ring_hard_bytes, which is 64M; change one of the two
     c.yaml:9: limits.hold: must be a duration from 0ms to 10m, such as 250ms, 10s, 5m or 1h, but it is '5 s'

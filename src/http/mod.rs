@@ -2,6 +2,7 @@
 
 mod admin;
 mod body;
+mod devices;
 mod error;
 mod frame;
 mod live;
@@ -38,8 +39,8 @@ use utoipa_axum::routes;
 
 use crate::config::StreamDefaults;
 use crate::error::{Error, Result};
+use crate::hw::Devices;
 use crate::media::StreamId;
-use crate::plan::Capabilities;
 use crate::stream::Streams;
 
 /// The largest body of a control request, in bytes.
@@ -61,7 +62,7 @@ pub trait RequestObserver: Send + Sync {
 pub struct ApiState {
     streams: Arc<Streams>,
     defaults: watch::Receiver<StreamDefaults>,
-    capabilities: Arc<Capabilities>,
+    devices: Arc<Devices>,
     delivery: DeliveryOptions,
     observer: Arc<dyn RequestObserver>,
 }
@@ -71,11 +72,11 @@ impl ApiState {
     pub fn new(
         streams: Arc<Streams>,
         defaults: watch::Receiver<StreamDefaults>,
-        capabilities: Arc<Capabilities>,
+        devices: Arc<Devices>,
         delivery: DeliveryOptions,
         observer: Arc<dyn RequestObserver>,
     ) -> Self {
-        Self { streams, defaults, capabilities, delivery, observer }
+        Self { streams, defaults, devices, delivery, observer }
     }
 }
 
@@ -114,13 +115,15 @@ fn calls() -> OpenApiRouter<ApiState> {
         .routes(routes!(openapi::index))
         .routes(routes!(openapi::document))
         .routes(routes!(plan::show))
+        .routes(routes!(devices::list))
         .routes(routes!(streams::list, streams::lease))
         .routes(routes!(streams::status, streams::put, streams::delete));
+    let trials = OpenApiRouter::new().routes(routes!(devices::try_again));
     let media = OpenApiRouter::new()
         .routes(routes!(live::live))
         .routes(routes!(frame::frame))
         .layer(middleware::from_fn(refuse_head));
-    OpenApiRouter::with_openapi(openapi::Document::openapi()).merge(bounded(control)).merge(media)
+    OpenApiRouter::with_openapi(openapi::Document::openapi()).merge(bounded(control)).merge(trials).merge(media)
 }
 
 /// Control requests end soon, are few, and are small; media waits for its camera, and is bounded by its consumers.

@@ -10,8 +10,10 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::Limits;
+use crate::hw::Roots;
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
+use crate::plan::DeviceChoice;
 use crate::stream::Context;
 
 /// What came back.
@@ -57,8 +59,10 @@ fn api_with(observer: Arc<Observed>) -> Router {
     // No test gets as far as starting a worker.
     let programs = Programs { camshaft: "/nonexistent".into(), engine: "/nonexistent".into() };
     let spawner = Spawner::start(programs, vec![]).unwrap();
-    let streams = Streams::new(Arc::new(Context::new(spawner, Arc::new(Metrics::new()), Limits::default())));
-    api(ApiState::new(streams, defaults, Arc::new(Capabilities::default()), delivery, observer))
+    let devices = Devices::new(spawner.clone(), Roots::default(), DeviceChoice::Auto);
+    let metrics = Arc::new(Metrics::new());
+    let streams = Streams::new(Arc::new(Context::new(spawner, devices.clone(), metrics, Limits::default())));
+    api(ApiState::new(streams, defaults, devices, delivery, observer))
 }
 
 fn new_api() -> Router {
@@ -79,6 +83,7 @@ async fn every_refusal_has_the_same_form() {
         ("GET", "/v1/streams/a%FFb", 400, "invalid_argument", ""),
         ("GET", "/v1/streams/a/live.mp4?widht=5", 400, "invalid_argument", "did you mean 'width'?"),
         ("GET", "/v1/streams/a/frame.jpg?at=noon", 400, "invalid_argument", "'at' must be"),
+        ("POST", "/v1/devices/renderD200/trial", 404, "not_found", "no device 'renderD200'"),
         ("GET", "/v1/plan", 400, "invalid_argument", "'codec' is missing"),
         ("PUT", "/v1/streams/a", 400, "invalid_argument", "source: is missing"),
         ("POST", "/v1/streams", 400, "invalid_argument", "ttl: is missing"),
@@ -121,6 +126,8 @@ async fn the_description_has_every_call() {
     let expected = [
         ("/", vec!["get"]),
         ("/openapi.json", vec!["get"]),
+        ("/v1/devices", vec!["get"]),
+        ("/v1/devices/{node}/trial", vec!["post"]),
         ("/v1/plan", vec!["get"]),
         ("/v1/streams", vec!["get", "post"]),
         ("/v1/streams/{id}", vec!["delete", "get", "put"]),
@@ -152,6 +159,12 @@ async fn a_plan_follows_the_configured_policy() {
     let plan = answer.json();
     assert_eq!(plan["policy"], "prefer-hardware");
     assert_eq!(plan["candidates"][0]["encode"]["accel"], "software");
+}
+
+#[tokio::test]
+async fn devices_are_listed() {
+    let answer = ask(&new_api(), "GET", "/v1/devices", "").await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, r#"{"devices":[]}"#));
 }
 
 #[tokio::test]

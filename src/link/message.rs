@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::{
-    AudioConfig, FrameHeader, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport, VideoConfig,
+    AudioConfig, FrameHeader, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport, VideoCodec,
+    VideoConfig,
 };
-use crate::plan::{Backend, Candidate};
+use crate::plan::{Backend, Candidate, DeviceError, DeviceTable};
 
 /// Names a rendition within one pixels worker.
 pub type RenditionId = u32;
@@ -53,6 +54,38 @@ pub enum Role {
     Pattern(PatternSource),
     /// `camshaft-engine`, role pixels.
     Pixels(PixelsTask),
+    /// `camshaft-engine`, role trial: tries each [`Capability`] of a device. Answered by [`FromWorker::Tried`] as each is
+    /// known, and [`FromWorker::TrialsDone`].
+    Trial {
+        /// The render node, e.g. `/dev/dri/renderD128`.
+        device: String,
+    },
+    /// `camshaft-engine`, role probe: asks a device's driver what it can do. Answered by [`FromWorker::Probed`].
+    Probe {
+        /// The render node, e.g. `/dev/dri/renderD128`.
+        device: String,
+    },
+}
+
+/// A use that can be made of a device. It counts only once a trial has proved it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Capability {
+    /// Decoding; proved by pictures equal to those of the software decoder.
+    Decode {
+        /// The codec.
+        codec: VideoCodec,
+        /// Bits a sample: 8 or 10.
+        bit_depth: u8,
+    },
+    /// Cropping and scaling; proved by pictures that look like those of the software scaler.
+    Scale,
+    /// Encoding at a bit rate; proved by pictures that look like what went in once the software decoder has read them.
+    Encode {
+        /// The codec.
+        codec: VideoCodec,
+    },
+    /// Encoding JPEGs; proved likewise.
+    EncodeJpeg,
 }
 
 /// Supervisor to worker.
@@ -125,6 +158,8 @@ pub enum FailureKind {
     Limit,
     /// A codec or driver could not be set up or gave an error that cannot be skipped.
     Codec,
+    /// The render node, its driver or the GPU behind it failed, or gave nothing where something was due.
+    Device,
 }
 
 impl FailureKind {
@@ -140,6 +175,7 @@ impl FailureKind {
             Self::Unsupported => "unsupported",
             Self::Limit => "limit",
             Self::Codec => "codec",
+            Self::Device => "device",
         }
     }
 }
@@ -211,4 +247,15 @@ pub enum FromWorker {
         /// For people; no credentials.
         message: String,
     },
+    /// Trial: one capability has been tried.
+    Tried {
+        /// Which.
+        capability: Capability,
+        /// `None`: it is proved; else what happened, for people.
+        failure: Option<String>,
+    },
+    /// Trial: every capability has been tried.
+    TrialsDone,
+    /// Probe: what the driver says, or why there is no saying.
+    Probed(Result<DeviceTable, DeviceError>),
 }

@@ -73,6 +73,8 @@ fn log(line: &str, pid: u32, stream: &str) {
         "ERROR" => tracing::error!(stream, pid, "worker: {text}"),
         "WARN" => tracing::warn!(stream, pid, "worker: {text}"),
         "INFO" => tracing::info!(stream, pid, "worker: {text}"),
+        // Which driver libva tries, each time.
+        "libva" if text.starts_with("info:") => tracing::debug!(stream, pid, "worker: {line}"),
         "DEBUG" | "TRACE" => tracing::debug!(stream, pid, "worker: {text}"),
         _ => tracing::warn!(stream, pid, "worker: {line}"),
     }

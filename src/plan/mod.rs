@@ -1,9 +1,21 @@
 //! What runs where: a pure function of what is asked, what the devices have proved, and the policy. No I/O.
 
+mod candidates;
+mod capabilities;
+mod job;
+mod report;
+pub mod va;
+
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
-use crate::media::VideoCodec;
+pub use candidates::plan;
+pub use capabilities::{
+    Breaker, Capabilities, Claim, DeviceCapabilities, DeviceChoice, DeviceError, DeviceTable, PciAddress, Proof,
+    TableEntry,
+};
+pub use job::{Codec, Input, Job, Scale, parse_bit_depth, parse_encode};
+pub use report::{CandidateReport, PlanReport, StageReport};
 
 /// Where a stage of the work runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +36,14 @@ impl Backend {
         match self {
             Self::Software => "software",
             Self::Vaapi { .. } => "hardware",
+        }
+    }
+
+    /// The render node's path, for hardware.
+    pub fn device(&self) -> Option<&str> {
+        match self {
+            Self::Software => None,
+            Self::Vaapi { device } => Some(device),
         }
     }
 }
@@ -72,19 +92,6 @@ pub struct Candidate {
     pub encode: Option<Backend>,
 }
 
-/// What is to be planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// What comes in.
-    pub decode: VideoCodec,
-    /// What goes out, if it is encoded.
-    pub encode: Option<VideoCodec>,
-}
-
-/// What the devices of this machine have proved they can do. None is known yet: discovery and trials fill this in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities {}
-
 /// Every way to do a job, best first, and what was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -94,32 +101,6 @@ pub struct Plan {
     pub rejected: Vec<String>,
 }
 
-/// Every way to do `job`, best first.
-pub fn plan(job: Job, capabilities: &Capabilities, policy: Policy) -> Plan {
-    let Capabilities {} = capabilities;
-    let software = Candidate {
-        decode: Backend::Software,
-        scale: Backend::Software,
-        encode: job.encode.map(|_| Backend::Software),
-    };
-    match policy {
-        Policy::PreferHardware => Plan {
-            candidates: vec![software],
-            rejected: vec!["hardware: no device has proved itself on this machine".into()],
-        },
-        Policy::Software => {
-            Plan { candidates: vec![software], rejected: vec!["hardware: the policy is 'software'".into()] }
-        }
-        Policy::RequireHardware => Plan {
-            candidates: vec![],
-            rejected: vec![
-                "hardware: no device has proved itself on this machine".into(),
-                "software: the policy is 'require-hardware'".into(),
-            ],
-        },
-    }
-}
-
 /// The candidate to try after `failed`; `None` when the list is at its end and `failed` itself is to be retried.
 pub fn next_after<'a>(plan: &'a Plan, failed: &Candidate) -> Option<&'a Candidate> {
     let at = plan.candidates.iter().position(|candidate| candidate == failed)?;
@@ -127,17 +108,4 @@ pub fn next_after<'a>(plan: &'a Plan, failed: &Candidate) -> Option<&'a Candidat
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn software_is_the_last_candidate_unless_hardware_is_required() {
-        let job = Job { decode: VideoCodec::H264, encode: Some(VideoCodec::Hevc) };
-        let preferred = plan(job, &Capabilities::default(), Policy::PreferHardware);
-        assert_eq!(preferred.candidates.last().unwrap().encode, Some(Backend::Software));
-        assert_eq!(next_after(&preferred, preferred.candidates.last().unwrap()), None);
-        let required = plan(job, &Capabilities::default(), Policy::RequireHardware);
-        assert!(required.candidates.is_empty());
-        assert!(required.rejected.iter().any(|reason| reason.contains("no device")));
-    }
-}
+mod tests;

@@ -6,10 +6,10 @@ use tokio::sync::Semaphore;
 
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
+use crate::hw::Devices;
 use crate::link::Spawner;
 use crate::media::MediaTime;
 use crate::metrics::Metrics;
-use crate::plan::Capabilities;
 use crate::ring::RingLimits;
 
 /// Shared by all streams.
@@ -21,8 +21,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The limits of the configuration.
     pub limits: Limits,
-    /// What the devices have proved.
-    pub capabilities: Capabilities,
+    /// The GPUs, and what they have proved.
+    pub devices: Arc<Devices>,
     /// Permits for short-lived workers beside the live ones.
     pub beside: Semaphore,
     consumers: Arc<AtomicUsize>,
@@ -34,9 +34,9 @@ pub struct Place(Arc<AtomicUsize>);
 
 impl Context {
     /// The context of a process.
-    pub fn new(spawner: Arc<Spawner>, metrics: Arc<Metrics>, limits: Limits) -> Self {
+    pub fn new(spawner: Arc<Spawner>, devices: Arc<Devices>, metrics: Arc<Metrics>, limits: Limits) -> Self {
         let beside = Semaphore::new(limits.workers_beside as usize);
-        Self { spawner, metrics, limits, capabilities: Capabilities::default(), beside, consumers: Arc::default() }
+        Self { spawner, metrics, limits, devices, beside, consumers: Arc::default() }
     }
 
     /// Takes a place for a consumer.

@@ -267,11 +267,8 @@ impl Stream {
             },
             accel: pixels.accel.as_ref().map(|(candidate, since)| AccelStatus {
                 decode: candidate.decode.accel().to_owned(),
-                device: match &candidate.decode {
-                    crate::plan::Backend::Software => None,
-                    crate::plan::Backend::Vaapi { device } => Some(device.clone()),
-                },
-                driver: None,
+                device: candidate.decode.device().map(str::to_owned),
+                driver: candidate.decode.device().and_then(|device| self.context.devices.va_driver(device)),
                 reason: pixels.reason.clone(),
                 since: rfc3339(*since),
             }),

@@ -9,6 +9,7 @@
 
 mod renditions;
 mod session;
+mod stages;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,7 +22,7 @@ use super::rendition::{Rendition, RenditionKey};
 use super::status::RenditionStatus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::RenditionId;
-use crate::media::{Frame, MediaTime, StillSpec};
+use crate::media::{Frame, MediaTime, StillSpec, VideoConfig};
 use crate::metrics::StreamMetrics;
 use crate::plan::{Candidate, Plan, next_after, plan};
 use crate::ring::{Ring, Start};
@@ -224,7 +225,7 @@ impl PixelsTask {
 
     async fn session(&mut self) -> Ended {
         let Some(config) = self.setup.ring.video_config() else { return Ended::Unwanted };
-        let plan = self.plan();
+        let plan = self.plan(&config);
         let candidate = match self.candidate.clone().or_else(|| plan.candidates.first().cloned()) {
             Some(candidate) => candidate,
             None => {
@@ -251,18 +252,13 @@ impl PixelsTask {
         ended
     }
 
-    fn plan(&self) -> Plan {
-        let codec = self.setup.ring.video_config().map(|config| config.codec);
-        let job = self.renditions.job(codec.unwrap_or(crate::media::VideoCodec::H264));
-        plan(job, &self.setup.context.capabilities, self.renditions.policy())
+    fn plan(&self, config: &VideoConfig) -> Plan {
+        plan(&self.renditions.job(config), &self.setup.context.devices.capabilities(), self.renditions.policy())
     }
 
     fn show(&self, session: &Session, candidate: &Candidate, plan: &Plan) {
         let reason = (candidate.decode.accel() == "software").then(|| plan.rejected.join("; "));
-        let device = match &candidate.decode {
-            crate::plan::Backend::Software => "",
-            crate::plan::Backend::Vaapi { device } => device,
-        };
+        let device = candidate.decode.device().unwrap_or_default();
         let metrics = &self.setup.metrics;
         let labels = [metrics.id(), candidate.decode.accel(), device];
         metrics.all.acceleration.with_label_values(&labels).set(1);
@@ -291,9 +287,12 @@ impl PixelsTask {
         }
         self.series = Series { deaths: self.series.deaths + 1, last_delivered: delivered };
         tracing::warn!(stream = metrics.id(), reason, in_a_row = self.series.deaths, "pixels worker died");
-        let plan = self.plan();
-        let failed = self.candidate.clone().or_else(|| plan.candidates.first().cloned());
-        if let Some(next) = failed.and_then(|failed| next_after(&plan, &failed).cloned()) {
+        let plan = self.setup.ring.video_config().map(|config| self.plan(&config));
+        let next = plan.and_then(|plan| {
+            let failed = self.candidate.as_ref().or(plan.candidates.first())?;
+            next_after(&plan, failed).cloned()
+        });
+        if let Some(next) = next {
             metrics.count_by(&metrics.all.fallbacks, class_of(reason), 1);
             self.candidate = Some(next);
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{FromWorker, PixelsTask, Program, Role, ToWorker, Worker, WorkerEvent};
-use crate::media::{Frame, MediaTime, Packet, StillSpec, Track};
-use crate::plan::{Capabilities, Job, Policy, plan};
+use crate::media::{Frame, MediaTime, Packet, StillSpec, Track, VideoConfig};
+use crate::plan::{Backend, Capabilities, Input, Job, Policy, Scale, plan};
 use crate::ring::{Read, Ring, Start};
 
 /// A GOP of the largest ring decodes well within this.
@@ -31,19 +31,29 @@ pub async fn still(
     let packets = gop(ring, at)?;
     let _permit =
         context.beside.acquire().await.map_err(|_| Error::new(ErrorKind::Cancelled, "camshaft is stopping"))?;
-    let worker = context.spawner.worker(Program::Engine, stream).await?;
-    let task = worker_task(&packets, &context.capabilities, policy)?;
-    let made = tokio::time::timeout(PATIENCE, decode(task, worker, packets, spec, at)).await;
-    made.map_err(|_| Error::unavailable("the worker that makes the still took too long"))?
+    let config = packets.first().and_then(|packet| packet.video_config()).cloned().ok_or_else(nothing_yet)?;
+    let mut failure = None;
+    for decode in ways(&config, &context.devices.capabilities(), policy)? {
+        let worker = context.spawner.worker(Program::Engine, stream).await?;
+        let task = PixelsTask { config: config.as_ref().clone(), decode };
+        let made = tokio::time::timeout(PATIENCE, decode_one(task, worker, packets.clone(), spec, at)).await;
+        match made.unwrap_or_else(|_| Err(Error::unavailable("the worker that makes the still took too long"))) {
+            Ok(frame) => return Ok(frame),
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.unwrap_or_else(nothing_yet))
 }
 
-fn worker_task(packets: &[Arc<Packet>], capabilities: &Capabilities, policy: Policy) -> Result<PixelsTask> {
-    let config = packets.first().and_then(|packet| packet.video_config()).ok_or_else(nothing_yet)?;
-    let plan = plan(Job { decode: config.codec, encode: None }, capabilities, policy);
-    let candidate = plan.candidates.into_iter().next().ok_or_else(|| {
-        Error::new(ErrorKind::Impossible, format!("nothing here can decode this stream: {}", plan.rejected.join("; ")))
-    })?;
-    Ok(PixelsTask { config: config.as_ref().clone(), decode: candidate.decode })
+/// Where the picture may be decoded, best first.
+fn ways(config: &VideoConfig, capabilities: &Capabilities, policy: Policy) -> Result<Vec<Backend>> {
+    let job = Job { input: Input::from(config), scale: Scale::Unneeded, encode: None };
+    let plan = plan(&job, capabilities, policy);
+    if plan.candidates.is_empty() {
+        let message = format!("nothing here can decode this stream: {}", plan.rejected.join("; "));
+        return Err(Error::new(ErrorKind::Impossible, message));
+    }
+    Ok(plan.candidates.into_iter().map(|candidate| candidate.decode).collect())
 }
 
 /// The packets from the keyframe at or before `at` until the picture of `at` is surely decoded.
@@ -79,7 +89,7 @@ fn gop(ring: &Arc<Ring>, at: Option<MediaTime>) -> Result<Vec<Arc<Packet>>> {
     Ok(packets)
 }
 
-async fn decode(
+async fn decode_one(
     task: PixelsTask,
     mut worker: Worker,
     packets: Vec<Arc<Packet>>,

@@ -5,6 +5,7 @@ mod support;
 
 mod api;
 mod cameras;
+mod devices;
 mod faults;
 mod outputs;
 mod readme;

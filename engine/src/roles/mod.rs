@@ -3,6 +3,7 @@
 mod link;
 mod pattern;
 mod pixels;
+mod probe;
 
 use camshaft::link::{FailureKind, Role, ToWorker};
 use std::io;
@@ -25,6 +26,11 @@ pub fn run(link: &mut Link) -> Result<(), End> {
     match role {
         Role::Pixels(task) => pixels::run(&task, link),
         Role::Pattern(source) => pattern::run(&source, link),
+        Role::Probe { device } => probe::run(&device, link),
+        Role::Trial { device } => {
+            let message = format!("this engine has no trials for {device}");
+            Err(End::failed(FailureKind::Unsupported, message))
+        }
         Role::Ingest(_) => {
             let message = "ingest runs in 'camshaft worker ingest', not in camshaft-engine";
             Err(End::failed(FailureKind::Unsupported, message))

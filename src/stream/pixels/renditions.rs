@@ -8,14 +8,12 @@ use tokio::sync::oneshot;
 
 use super::super::context::Context;
 use super::super::rendition::{Rendition, RenditionKey, Sink};
-use super::{MAX_RENDITIONS, View};
+use super::{MAX_RENDITIONS, View, stages};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::RenditionId;
-use crate::media::{
-    Frame, MediaTime, OutputRequest, Packet, PacketHeader, TrackConfig, VideoCodec, VideoConfig, WallClock,
-};
+use crate::media::{Frame, MediaTime, Packet, PacketHeader, TrackConfig, VideoConfig, WallClock};
 use crate::metrics::StreamMetrics;
-use crate::plan::{Job, Policy, plan};
+use crate::plan::{Input, Job, Policy, Scale, plan};
 
 /// All renditions of a stream.
 #[derive(Debug)]
@@ -71,13 +69,16 @@ impl Renditions {
         self.held.values().filter_map(|held| held.delivered).min()
     }
 
-    /// What the worker is to do, as far as the plan must know.
-    pub fn job(&self, decode: VideoCodec) -> Job {
-        let encode = self.all().find_map(|rendition| match rendition.key.request.output {
-            OutputRequest::Encode { codec, .. } => Some(codec),
-            _ => None,
-        });
-        Job { decode, encode }
+    /// What the worker is to do, as far as the plan must know: as much as any of the renditions takes.
+    pub fn job(&self, source: &VideoConfig) -> Job {
+        let jobs: Vec<Job> =
+            self.all().filter_map(|rendition| stages::job(&rendition.key.request, source).ok()).collect();
+        let scale = jobs.iter().map(|job| job.scale).find(|scale| *scale == Scale::Needed);
+        Job {
+            input: Input::from(source),
+            scale: scale.unwrap_or(Scale::Unneeded),
+            encode: jobs.iter().find_map(|job| job.encode),
+        }
     }
 
     /// The strictest policy among the renditions: one worker decodes for all of them.
@@ -120,12 +121,8 @@ impl Renditions {
             return Ok((held.rendition.clone(), false));
         }
         if let Some(source) = source {
-            key.request.resolve(source)?;
-            let encode = match key.request.output {
-                OutputRequest::Encode { codec, .. } => Some(codec),
-                _ => None,
-            };
-            let plan = plan(Job { decode: source.codec, encode }, &self.context.capabilities, key.policy);
+            let job = stages::job(&key.request, source)?;
+            let plan = plan(&job, &self.context.devices.capabilities(), key.policy);
             if plan.candidates.is_empty() {
                 let message = format!("nothing here can make this: {}", plan.rejected.join("; "));
                 return Err(Error::new(ErrorKind::Impossible, message));

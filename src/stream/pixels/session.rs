@@ -8,14 +8,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::rendition::Rendition;
 use super::renditions::Renditions;
-use super::{Command, PixelsSetup};
+use super::{Command, PixelsSetup, stages};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hw::Lease;
 use crate::link::{
     FromWorker, Outgoing, PixelsTask as PixelsRole, Program, Role, ToWorker, Worker, WorkerEvent, usage,
 };
-use crate::media::OutputSpec;
 use crate::media::{Frame, MediaTime, Packet, PixelFormat, StillSpec, Track, VideoConfig};
-use crate::plan::{Backend, Candidate};
+use crate::plan::Candidate;
 use crate::ring::{Read, Reader};
 
 /// How often progress and memory are looked at.
@@ -60,6 +60,8 @@ pub struct Session {
     broken: u64,
     stills: HashMap<u32, oneshot::Sender<Option<Frame>>>,
     next_still: u32,
+    /// Counts the stream on its device.
+    _lease: Option<Lease>,
     /// The source has changed; the old worker is giving out its last pictures.
     draining: Option<(MediaTime, Instant)>,
 }
@@ -77,6 +79,7 @@ impl Session {
     ) -> Result<Self> {
         let worker = setup.context.spawner.worker(Program::Engine, setup.metrics.id()).await?;
         let role = PixelsRole { config: config.as_ref().clone(), decode: candidate.decode.clone() };
+        let lease = candidate.decode.device().and_then(|device| setup.context.devices.lease(device));
         let mut session = Self {
             worker,
             reader,
@@ -90,6 +93,7 @@ impl Session {
             broken: 0,
             stills: HashMap::new(),
             next_still: 0,
+            _lease: lease,
             draining: None,
         };
         session.say(ToWorker::Begin(Role::Pixels(role)));
@@ -110,7 +114,7 @@ impl Session {
     ) -> Ended {
         let known: Vec<_> = renditions.all().cloned().collect();
         for rendition in known {
-            self.add(&rendition, renditions);
+            self.add(setup, &rendition, renditions);
         }
         let outbox = self.worker.outbox.clone();
         let mut tick = tokio::time::interval(TICK);
@@ -127,7 +131,7 @@ impl Session {
                     }
                 }
                 command = inbox.recv() => match command {
-                    Some(command) => self.obey(command, renditions),
+                    Some(command) => self.obey(command, setup, renditions),
                     None => return Ended::Stopped,
                 },
                 permit = outbox.reserve(), if !self.queue.is_empty() => {
@@ -171,13 +175,18 @@ impl Session {
     }
 
     /// Tells the worker to make `rendition`, or ends it where the source does not allow it any more.
-    fn add(&mut self, rendition: &Arc<Rendition>, renditions: &mut Renditions) {
+    fn add(&mut self, setup: &PixelsSetup, rendition: &Arc<Rendition>, renditions: &mut Renditions) {
         let spec = match rendition.key.request.resolve(&self.config) {
             Ok(spec) => spec,
             Err(error) => return renditions.fail(rendition.id, error),
         };
-        let encode = matches!(spec.output, OutputSpec::Encode(_)).then_some(Backend::Software);
-        let stages = Candidate { encode, ..self.candidate.clone() };
+        let capabilities = setup.context.devices.capabilities();
+        let made = stages::job(&rendition.key.request, &self.config)
+            .and_then(|job| stages::stages(&job, &capabilities, rendition.key.policy, &self.candidate));
+        let stages = match made {
+            Ok(stages) => stages,
+            Err(error) => return renditions.fail(rendition.id, error),
+        };
         rendition.set_stages(Some(stages.clone()));
         let after = renditions.delivered(rendition.id);
         self.say(ToWorker::AddRendition { id: rendition.id, spec, stages, after });
@@ -197,12 +206,12 @@ impl Session {
         self.queue.push_back((ToWorker::Packet(packet.header), packet.data.clone()));
     }
 
-    fn obey(&mut self, command: Command, renditions: &mut Renditions) {
+    fn obey(&mut self, command: Command, setup: &PixelsSetup, renditions: &mut Renditions) {
         match command {
             Command::Subscribe { key, reply } => {
                 let config = self.config.clone();
                 if let Some(rendition) = renditions.subscribe(key, reply, Some(&config)) {
-                    self.add(&rendition, renditions);
+                    self.add(setup, &rendition, renditions);
                 }
             }
             Command::Release(id) => renditions.release(id),
@@ -264,8 +273,11 @@ impl Session {
             FromWorker::VideoConfig(_)
             | FromWorker::AudioConfig(_)
             | FromWorker::Packet(_)
-            | FromWorker::Lost { .. } => {
-                return Some(breach("something that only a source worker says"));
+            | FromWorker::Lost { .. }
+            | FromWorker::Tried { .. }
+            | FromWorker::TrialsDone
+            | FromWorker::Probed(_) => {
+                return Some(breach("something that only a worker of another role says"));
             }
         }
         None

@@ -13,9 +13,14 @@ pub enum Format {
     Json,
 }
 
-/// Starts logging; `RUST_LOG` chooses what is shown, `info` without it.
-pub fn start(format: Format) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// What the service shows.
+pub const SERVICE: &str = "info";
+/// What commands show that print their findings themselves: workers' complaints.
+pub const COMMAND: &str = "warn,camshaft::hw=error";
+
+/// Starts logging; `RUST_LOG` chooses what is shown, `unset` without it.
+pub fn start(format: Format, unset: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(unset));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         Format::Text => logs.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),

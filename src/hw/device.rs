@@ -1,0 +1,167 @@
+//! One device: its node, its driver's claims, and what came of trying them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::ask::Trials;
+use super::nodes::{Gpu, Node};
+use super::remedy::{Trouble, without_node};
+use super::report::DeviceReport;
+use crate::link::Capability;
+use crate::media::VideoCodec;
+use crate::plan::va::{Entrypoint, Profile};
+use crate::plan::{Breaker, Claim, Codec, DeviceCapabilities, DeviceTable, Proof, TableEntry};
+
+/// What the trials try.
+const TRIED: [Capability; 7] = [
+    Capability::Decode { codec: VideoCodec::H264, bit_depth: 8 },
+    Capability::Decode { codec: VideoCodec::Hevc, bit_depth: 8 },
+    Capability::Decode { codec: VideoCodec::Hevc, bit_depth: 10 },
+    Capability::Scale,
+    Capability::Encode { codec: VideoCodec::H264 },
+    Capability::Encode { codec: VideoCodec::Hevc },
+    Capability::EncodeJpeg,
+];
+
+/// What is known of a device.
+#[derive(Debug)]
+pub(super) struct Device {
+    /// The path that it is opened by.
+    pub path: String,
+    /// Its facts; `None` for a chosen path that is no render node.
+    pub node: Option<Node>,
+    /// What its driver says, or why there is no saying.
+    pub table: Result<DeviceTable, Trouble>,
+    /// The claims of the table with their proofs.
+    pub claims: Vec<Claim>,
+    /// When it was asked.
+    pub asked: Instant,
+    /// Streams that it works for now.
+    pub load: Arc<AtomicUsize>,
+    /// Whether new work may go to it.
+    pub breaker: Breaker,
+}
+
+impl Device {
+    /// A device that was just asked.
+    pub fn new(path: String, node: Option<Node>, table: Result<DeviceTable, Trouble>) -> Self {
+        let entries = table.as_ref().map_or(vec![], |table| table.entries.clone());
+        let claims = entries.into_iter().map(|entry| Claim { entry, proof: Proof::Untried }).collect();
+        let (asked, load, breaker) = (Instant::now(), Arc::default(), Breaker::Closed);
+        Self { path, node, table, claims, asked, load, breaker }
+    }
+
+    /// Takes over what trials have shown.
+    pub fn apply(&mut self, trials: &Trials) {
+        for claim in &mut self.claims {
+            claim.proof = proof(&claim.entry, trials);
+        }
+    }
+
+    /// The last part of its path: how it is named in URLs.
+    pub fn node_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// What a plan must know.
+    pub fn capabilities(&self) -> DeviceCapabilities {
+        DeviceCapabilities {
+            path: self.path.clone(),
+            pci: self.gpu().and_then(|gpu| gpu.pci.clone()),
+            name: self.name(),
+            claims: self.claims.clone(),
+            breaker: self.breaker.clone(),
+            load: self.load.load(Ordering::Relaxed),
+            error: self.table.as_ref().err().map(|trouble| trouble.message.clone()),
+        }
+    }
+
+    /// What it is, for people: `i965 on Haswell`.
+    pub fn name(&self) -> String {
+        let driver = self.table.as_ref().ok().and_then(|table| table.va_driver.as_deref()).unwrap_or("the VA driver");
+        match self.gpu() {
+            Some(gpu) => match gpu.generation() {
+                Some(generation) => format!("{driver} on {generation}"),
+                None => format!("{driver} on {}", gpu.describe()),
+            },
+            None => driver.to_owned(),
+        }
+    }
+
+    /// As the API shows it.
+    pub fn report(&self) -> DeviceReport {
+        let table = self.table.as_ref().ok();
+        DeviceReport {
+            path: Some(self.path.clone()),
+            by_path: self.node.as_ref().and_then(|node| Some(node.by_path.as_ref()?.to_string_lossy().into_owned())),
+            va_driver: table.and_then(|table| table.va_driver.clone()),
+            vendor_string: table.map(|table| table.vendor_string.clone()),
+            profiles: self.claims.iter().map(From::from).collect(),
+            breaker: self.breaker.name().to_owned(),
+            error: self.table.as_ref().err().cloned(),
+            ..gpu_report(self.gpu().unwrap_or(&Gpu::default()))
+        }
+    }
+
+    fn gpu(&self) -> Option<&Gpu> {
+        self.node.as_ref().map(|node| &node.gpu)
+    }
+}
+
+/// A GPU without a render node, as the API shows it.
+pub(super) fn gpu_report(gpu: &Gpu) -> DeviceReport {
+    let hex = |id: u16| format!("{id:04x}");
+    DeviceReport {
+        path: None,
+        by_path: None,
+        pci: gpu.pci.as_ref().map(ToString::to_string),
+        vendor_id: gpu.vendor_id.map(hex),
+        device_id: gpu.device_id.map(hex),
+        generation: gpu.generation().map(str::to_owned),
+        kernel_driver: gpu.kernel_driver.clone(),
+        va_driver: None,
+        vendor_string: None,
+        profiles: vec![],
+        breaker: Breaker::Closed.name().to_owned(),
+        error: Some(without_node(gpu)),
+    }
+}
+
+/// What trials say about a claim. What the trials never got to counts as failed: a driver that ended its own trial is
+/// not to be trusted with what came after.
+fn proof(entry: &TableEntry, trials: &Trials) -> Proof {
+    let tried = trials.tried.iter().find(|tried| covers(tried.capability, entry));
+    match (tried, &trials.cut_short) {
+        (Some(tried), _) => match &tried.failure {
+            None => Proof::Proved,
+            Some(reason) => Proof::Failed { reason: reason.clone() },
+        },
+        (None, Some(reason)) if TRIED.iter().any(|capability| covers(*capability, entry)) => {
+            Proof::Failed { reason: reason.clone() }
+        }
+        (None, _) => Proof::Untried,
+    }
+}
+
+/// Whether a trial of `capability` speaks for `entry`. One trial speaks for all profiles of H.264: they run on the same
+/// engine, and differ in tools that all of them are tried with.
+fn covers(capability: Capability, entry: &TableEntry) -> bool {
+    let encodes = |codec: Codec| {
+        codec.encode_profiles().contains(&entry.profile) && codec.encode_entrypoints().contains(&entry.entrypoint)
+    };
+    match capability {
+        Capability::Decode { codec, bit_depth } => {
+            let decoded: &[Profile] = match (Codec::from(codec), bit_depth) {
+                (Codec::H264, 8) => &[Profile::H264ConstrainedBaseline, Profile::H264Main, Profile::H264High],
+                (Codec::Hevc, 8) => &[Profile::HevcMain],
+                (Codec::Hevc, 10) => &[Profile::HevcMain10],
+                _ => &[],
+            };
+            entry.entrypoint == Entrypoint::Vld && decoded.contains(&entry.profile)
+        }
+        Capability::Scale => entry.entrypoint == Entrypoint::VideoProc,
+        Capability::Encode { codec } => encodes(codec.into()),
+        Capability::EncodeJpeg => encodes(Codec::Mjpeg),
+    }
+}

@@ -1,0 +1,205 @@
+//! What is to be planned.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::va::{Entrypoint, Profile};
+use crate::media::{Geometry, VideoCodec, VideoConfig};
+
+/// A video codec that a device may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// ITU-T H.264.
+    H264,
+    /// ITU-T H.265.
+    Hevc,
+    /// Motion JPEG.
+    Mjpeg,
+    /// MPEG-2 video.
+    Mpeg2,
+    /// VP8.
+    Vp8,
+    /// VP9.
+    Vp9,
+    /// AV1.
+    Av1,
+}
+
+/// Profiles of H.264 that decode what a stream is in where nothing says its profile.
+const ANY_H264: &[Profile] = &[Profile::H264High, Profile::H264Main, Profile::H264ConstrainedBaseline];
+
+impl Codec {
+    /// Every codec with its name in queries, and the one for people.
+    pub const ALL: [(&'static str, Self, &'static str); 8] = [
+        ("h264", Self::H264, "H.264"),
+        ("hevc", Self::Hevc, "HEVC"),
+        ("h265", Self::Hevc, "HEVC"),
+        ("mjpeg", Self::Mjpeg, "MJPEG"),
+        ("mpeg2", Self::Mpeg2, "MPEG-2"),
+        ("vp8", Self::Vp8, "VP8"),
+        ("vp9", Self::Vp9, "VP9"),
+        ("av1", Self::Av1, "AV1"),
+    ];
+
+    /// What camshaft encodes, in any way.
+    pub const ENCODED: [Self; 3] = [Self::H264, Self::Hevc, Self::Mjpeg];
+
+    /// The profiles under which a device may encode it, best first. Empty for what camshaft does not encode.
+    pub fn encode_profiles(self) -> &'static [Profile] {
+        match self {
+            Self::H264 => ANY_H264,
+            Self::Hevc => &[Profile::HevcMain],
+            Self::Mjpeg => &[Profile::JpegBaseline],
+            Self::Mpeg2 | Self::Vp8 | Self::Vp9 | Self::Av1 => &[],
+        }
+    }
+
+    /// The entrypoints that encode it, best first: the low-power one lacks tools, and on some GPUs rate control.
+    pub fn encode_entrypoints(self) -> &'static [Entrypoint] {
+        match self {
+            Self::Mjpeg => &[Entrypoint::EncPicture],
+            _ => &[Entrypoint::EncSlice, Entrypoint::EncSliceLp],
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(_, codec, _)| codec == self).map_or("", |(_, _, name)| name);
+        f.write_str(name)
+    }
+}
+
+impl FromStr for Codec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(name, ..)| *name == text);
+        found.map(|(_, codec, _)| *codec).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|(name, ..)| *name).collect();
+            format!("must be one of {}", names.join(", "))
+        })
+    }
+}
+
+/// Reads what is to be encoded: one of [`Codec::ENCODED`].
+///
+/// # Errors
+/// A sentence that lists what is allowed.
+pub fn parse_encode(text: &str) -> Result<Codec, String> {
+    let encoded = Codec::ALL.iter().filter(|(_, codec, _)| Codec::ENCODED.contains(codec));
+    let names: Vec<&str> = encoded.map(|(name, ..)| *name).collect();
+    let codec = names.contains(&text).then(|| text.parse()).transpose()?;
+    codec.ok_or_else(|| format!("must be one of {}", names.join(", ")))
+}
+
+/// Reads bits a sample.
+///
+/// # Errors
+/// A sentence that lists what is allowed.
+pub fn parse_bit_depth(text: &str) -> Result<u8, String> {
+    match text {
+        "8" => Ok(8),
+        "10" => Ok(10),
+        _ => Err("must be 8 or 10".into()),
+    }
+}
+
+impl From<VideoCodec> for Codec {
+    fn from(codec: VideoCodec) -> Self {
+        match codec {
+            VideoCodec::H264 => Self::H264,
+            VideoCodec::Hevc => Self::Hevc,
+        }
+    }
+}
+
+/// What comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The codec.
+    pub codec: Codec,
+    /// Profile in lower case as in [`VideoConfig::profile`]; `None` if it is not known.
+    pub profile: Option<String>,
+    /// Bits a sample: 8 or 10.
+    pub bit_depth: u8,
+    /// Visible size in pixels, if it is known.
+    pub size: Option<Geometry>,
+}
+
+impl Input {
+    /// The VA-API profiles of which any one decodes this. Empty if VA-API has none, or FFmpeg no way to it: a decoder
+    /// takes the profile that the stream names, and no 10-bit H.264 (FFmpeg `libavcodec/vaapi_decode.c`).
+    pub fn profiles(&self) -> &'static [Profile] {
+        let profile = self.profile.as_deref();
+        match (self.codec, profile, self.bit_depth) {
+            (Codec::H264, Some("baseline"), 8) => &[Profile::H264ConstrainedBaseline],
+            (Codec::H264, Some("main"), 8) => &[Profile::H264Main],
+            (Codec::H264, Some("high"), 8) => &[Profile::H264High],
+            (Codec::H264, None, 8) => ANY_H264,
+            (Codec::Hevc, Some("main") | None, 8) => &[Profile::HevcMain],
+            (Codec::Hevc, Some("main10"), _) | (Codec::Hevc, None, 10) => &[Profile::HevcMain10],
+            (Codec::Mjpeg, _, 8) => &[Profile::JpegBaseline],
+            (Codec::Mpeg2, _, 8) => &[Profile::Mpeg2Main],
+            (Codec::Vp8, _, 8) => &[Profile::Vp8Version0To3],
+            (Codec::Vp9, _, 8) => &[Profile::Vp9Profile0],
+            (Codec::Vp9, _, 10) => &[Profile::Vp9Profile2],
+            (Codec::Av1, ..) => &[Profile::Av1Profile0],
+            _ => &[],
+        }
+    }
+
+    /// Whether a device has any profile of the same codec.
+    pub(super) fn is_family(&self, profile: Profile) -> bool {
+        let prefix = match self.codec {
+            Codec::H264 => "H264",
+            Codec::Hevc => "HEVC",
+            Codec::Mjpeg => "JPEG",
+            Codec::Mpeg2 => "MPEG2",
+            Codec::Vp8 => "VP8",
+            Codec::Vp9 => "VP9",
+            Codec::Av1 => "AV1",
+        };
+        profile.short_name().starts_with(prefix)
+    }
+}
+
+impl From<&VideoConfig> for Input {
+    fn from(config: &VideoConfig) -> Self {
+        Self {
+            codec: config.codec.into(),
+            profile: Some(config.profile.clone()),
+            bit_depth: config.bit_depth,
+            size: Some(config.geometry),
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// What comes in.
+    pub input: Input,
+    /// Whether pictures are cropped or change their size.
+    pub scale: Scale,
+    /// What goes out, if it is encoded.
+    pub encode: Option<Codec>,
+}
+
+/// Whether pictures are cropped or change their size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// They do.
+    Needed,
+    /// They go out as they came in.
+    Unneeded,
+}
+
+impl Job {
+    /// Whether pictures must pass through video processing on their way: to be scaled, or to reach a form that encoders
+    /// take. MJPEG decodes into the camera's chroma format, and encoders take 8 bits in 4:2:0.
+    pub(super) fn needs_processing(&self) -> bool {
+        let convert = self.encode.is_some() && (self.input.bit_depth > 8 || self.input.codec == Codec::Mjpeg);
+        self.scale == Scale::Needed || convert
+    }
+}

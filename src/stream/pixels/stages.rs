@@ -1,0 +1,119 @@
+//! Where the stages of one rendition run, given where the worker decodes.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::media::{OutputRequest, RenditionRequest, VideoConfig};
+use crate::plan::{Backend, Candidate, Capabilities, Codec, Input, Job, Policy, Scale, plan};
+
+/// What `request` takes, made from what `source` sends.
+///
+/// # Errors
+/// If the source does not allow it.
+pub fn job(request: &RenditionRequest, source: &VideoConfig) -> Result<Job> {
+    let spec = request.resolve(source)?;
+    let same = spec.crop.is_none() && spec.size == source.geometry;
+    let encode = match request.output {
+        OutputRequest::Raw(_) => None,
+        OutputRequest::Jpeg { .. } => Some(Codec::Mjpeg),
+        OutputRequest::Encode { codec, .. } => Some(codec.into()),
+    };
+    Ok(Job { input: Input::from(source), scale: if same { Scale::Unneeded } else { Scale::Needed }, encode })
+}
+
+/// The best way to do `job` in a worker that was set up for `worker`: it decodes where that decodes, and nothing runs on
+/// the device again that `worker` has moved off it.
+///
+/// # Errors
+/// [`ErrorKind::Impossible`] if the policy requires hardware, and the device cannot do all of it.
+pub fn stages(job: &Job, capabilities: &Capabilities, policy: Policy, worker: &Candidate) -> Result<Candidate> {
+    let moved_off = |stage: Option<&Backend>| stage == Some(&Backend::Software);
+    let allowed = |candidate: &Candidate| {
+        candidate.decode == worker.decode
+            && (!moved_off(Some(&worker.scale)) || moved_off(Some(&candidate.scale)))
+            && (!moved_off(worker.encode.as_ref()) || candidate.encode.as_ref().is_none_or(|e| moved_off(Some(e))))
+    };
+    let plan = plan(job, capabilities, policy);
+    match plan.candidates.into_iter().find(allowed) {
+        Some(candidate) => Ok(candidate),
+        None if policy == Policy::RequireHardware => {
+            let message = format!("nothing here can make this: {}", plan.rejected.join("; "));
+            Err(Error::new(ErrorKind::Impossible, message))
+        }
+        None => Ok(Candidate {
+            decode: worker.decode.clone(),
+            scale: Backend::Software,
+            encode: job.encode.map(|_| Backend::Software),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::va::{Entrypoint, Profile};
+    use crate::plan::{Claim, DeviceCapabilities, DeviceChoice, Proof, TableEntry};
+
+    const NODE: &str = "/dev/dri/renderD128";
+
+    fn gpu(proved: &[(Profile, Entrypoint)]) -> Capabilities {
+        let entry = |(profile, entrypoint): &(Profile, Entrypoint)| TableEntry {
+            profile: *profile,
+            entrypoint: *entrypoint,
+            rate_control: vec![],
+            max_size: None,
+            rt_formats: vec![],
+            surface_formats: vec![],
+        };
+        let claims = proved.iter().map(|claim| Claim { entry: entry(claim), proof: Proof::Proved }).collect();
+        let device = DeviceCapabilities {
+            path: NODE.into(),
+            pci: None,
+            name: "iHD on Skylake".into(),
+            claims,
+            breaker: Default::default(),
+            load: 0,
+            error: None,
+        };
+        Capabilities { devices: vec![device], choice: DeviceChoice::Auto }
+    }
+
+    fn here() -> Backend {
+        Backend::Vaapi { device: NODE.into() }
+    }
+
+    fn job(encode: Option<Codec>) -> Job {
+        let input = Input { codec: Codec::H264, profile: Some("main".into()), bit_depth: 8, size: None };
+        Job { input, scale: Scale::Needed, encode }
+    }
+
+    #[test]
+    fn each_rendition_gets_what_the_device_has_for_it() {
+        let capabilities = gpu(&[
+            (Profile::H264Main, Entrypoint::Vld),
+            (Profile::None, Entrypoint::VideoProc),
+            (Profile::H264High, Entrypoint::EncSlice),
+        ]);
+        let worker = Candidate { decode: here(), scale: here(), encode: None };
+        let encodes = |codec, worker: &Candidate| {
+            stages(&job(Some(codec)), &capabilities, Policy::PreferHardware, worker).unwrap().encode
+        };
+        assert_eq!(encodes(Codec::H264, &worker), Some(here()));
+        assert_eq!(encodes(Codec::Hevc, &worker), Some(Backend::Software));
+        // The encoder failed before: it is left alone.
+        let careful = Candidate { encode: Some(Backend::Software), ..worker.clone() };
+        assert_eq!(encodes(Codec::H264, &careful), Some(Backend::Software));
+        let required = stages(&job(Some(Codec::Hevc)), &capabilities, Policy::RequireHardware, &worker);
+        assert!(required.unwrap_err().message().contains("no encoder for HEVC"));
+    }
+
+    #[test]
+    fn a_software_worker_makes_everything_in_software() {
+        let capabilities = gpu(&[(Profile::H264Main, Entrypoint::Vld), (Profile::None, Entrypoint::VideoProc)]);
+        let software = Candidate { decode: Backend::Software, scale: Backend::Software, encode: None };
+        let made = stages(&job(None), &capabilities, Policy::PreferHardware, &software).unwrap();
+        assert_eq!(made, software);
+        // A consumer who wants software shares a worker that decodes on the device for others.
+        let worker = Candidate { decode: here(), scale: here(), encode: None };
+        let made = stages(&job(None), &capabilities, Policy::Software, &worker).unwrap();
+        assert_eq!((made.decode, made.scale), (here(), Backend::Software));
+    }
+}
