@@ -235,6 +235,8 @@ pub enum FromWorker {
     RenditionFailed {
         /// Which rendition.
         id: RenditionId,
+        /// [`FailureKind::Device`] if the device failed to encode it; the CPU may still.
+        kind: FailureKind,
         /// What happened, for people.
         message: String,
     },
@@ -246,6 +248,13 @@ pub enum FromWorker {
         kind: FailureKind,
         /// For people; no credentials.
         message: String,
+    },
+    /// Pixels on a device: what it has used so far; about once a second.
+    Stats {
+        /// Time that the GPU's engines worked for this process, in seconds; `None` where the kernel does not say.
+        gpu_seconds: Option<f64>,
+        /// Time that this process waited for the GPU, in seconds.
+        gpu_wait_seconds: f64,
     },
     /// Trial: one capability has been tried.
     Tried {

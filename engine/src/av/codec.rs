@@ -78,6 +78,17 @@ impl Codec {
         Ok(())
     }
 
+    /// Makes the codec work on surfaces from the pool of `example`.
+    pub(super) fn set_pool(&mut self, example: &Frame) -> Result<()> {
+        // SAFETY: the field is null or a reference that lives as long as `example` is not changed.
+        let pool = unsafe { example.get().hw_frames_ctx.as_ref() }
+            .ok_or_else(|| Error::Unsupported("a picture in memory cannot be encoded on a device".into()))?;
+        // SAFETY: the reference is valid; null means that memory ran out.
+        let reference = check_pointer("refer to surfaces", unsafe { ffi::av_buffer_ref(pool) })?;
+        self.settings().hw_frames_ctx = reference.as_ptr();
+        Ok(())
+    }
+
     /// Opens the codec with its private `options`; one that FFmpeg does not know is an error, not ignored.
     pub(super) fn open(&mut self, options: &[(&str, String)]) -> Result<()> {
         let mut dictionary = Dictionary(ptr::null_mut());

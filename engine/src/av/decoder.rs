@@ -1,14 +1,17 @@
-//! Packets to pictures, in software.
+//! Packets to pictures, on the CPU or a device.
 
 use bytes::{Bytes, BytesMut};
 use camshaft::error::ErrorKind;
 use camshaft::media::nal::{self, NalKind, START_CODE};
 use camshaft::media::{MAX_ACCESS_UNIT, MAX_PIXELS, MediaTime, VideoCodec, VideoConfig, parse_parameter_sets};
-use ffmpeg_next::ffi::AVCodecID;
+use ffmpeg_next::ffi::{self, AVCodecID};
+use std::rc::Rc;
 
 use super::codec::{Codec, Output};
+use super::device::Device;
 use super::error::{Error, Result};
 use super::frame::Frame;
+use super::hwaccel::Hwaccel;
 use super::packet::Packet;
 
 /// Why an access unit gave nothing.
@@ -27,6 +30,7 @@ pub enum Refusal {
 /// which heals a stream whose in-band sets were damaged.
 pub struct Decoder {
     codec: Codec,
+    hwaccel: Option<Hwaccel>,
     video: VideoCodec,
     parameter_sets: BytesMut,
     packet: Packet,
@@ -34,8 +38,8 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder of the pictures that `config` describes.
-    pub fn open(config: &VideoConfig) -> Result<Self> {
+    /// A decoder of the pictures that `config` describes, on `device` or, without one, on the CPU.
+    pub fn open(config: &VideoConfig, device: Option<&Rc<Device>>) -> Result<Self> {
         let id = match config.codec {
             VideoCodec::H264 => AVCodecID::AV_CODEC_ID_H264,
             VideoCodec::Hevc => AVCodecID::AV_CODEC_ID_HEVC,
@@ -49,9 +53,17 @@ impl Decoder {
         settings.max_pixels = MAX_PIXELS as i64;
         settings.pkt_timebase.num = 1;
         settings.pkt_timebase.den = MediaTime::HZ as i32;
+        // Cameras crop at any column, not only where vectors start.
+        settings.flags |= ffi::AV_CODEC_FLAG_UNALIGNED as i32;
+        if config.codec == VideoCodec::H264 {
+            // Cameras say Baseline where they mean Constrained Baseline, which is what drivers offer.
+            settings.hwaccel_flags |= ffi::AV_HWACCEL_FLAG_ALLOW_PROFILE_MISMATCH as i32;
+        }
+        let hwaccel = device.map(|device| Hwaccel::install(&mut codec, device)).transpose()?;
         codec.set_extradata(&parameter_sets)?;
         codec.open(&[])?;
-        Ok(Self { codec, video: config.codec, parameter_sets, packet: Packet::empty()?, spare: Frame::empty()? })
+        let (packet, spare) = (Packet::empty()?, Frame::empty()?);
+        Ok(Self { codec, hwaccel, video: config.codec, parameter_sets, packet, spare })
     }
 
     /// Feeds one access unit of length-prefixed NAL units. Pictures are then taken by [`Decoder::receive`] until it
@@ -71,10 +83,15 @@ impl Decoder {
         let data = self.packet.renew(prefix.len() + access_unit.len())?;
         write_annexb(data, prefix, access_unit);
         self.packet.set_pts(pts);
-        let sent = self.codec.send_packet(Some(&self.packet));
+        let sent = self.send_packet();
         self.packet.clear();
         match sent {
-            Ok(()) => Ok(Ok(())),
+            Ok(()) => {
+                if let Some(hwaccel) = self.hwaccel.as_mut().filter(|_| contents.slices) {
+                    hwaccel.sent()?;
+                }
+                Ok(Ok(()))
+            }
             Err(error) if !is_damage(&error) => Err(error),
             Err(_) if contents.slices => Ok(Err(Refusal::Damaged)),
             Err(_) => Ok(Err(Refusal::NoPicture)),
@@ -86,12 +103,30 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::send`].
     pub fn receive(&mut self) -> Result<Result<Option<Frame>, Refusal>> {
-        match self.codec.receive_frame(&mut self.spare) {
+        match self.receive_frame() {
             Ok(Output::Ready) => Ok(Ok(Some(std::mem::replace(&mut self.spare, Frame::empty()?)))),
             Ok(Output::Nothing) => Ok(Ok(None)),
             Err(error) if is_damage(&error) => Ok(Err(Refusal::Damaged)),
             Err(error) => Err(error),
         }
+    }
+
+    fn send_packet(&mut self) -> Result<()> {
+        let Self { codec, hwaccel: Some(hwaccel), packet, .. } = self else {
+            return self.codec.send_packet(Some(&self.packet));
+        };
+        codec.send_packet(Some(packet)).map_err(|error| hwaccel.judge(error))
+    }
+
+    fn receive_frame(&mut self) -> Result<Output> {
+        let Self { codec, hwaccel: Some(hwaccel), spare, .. } = self else {
+            return self.codec.receive_frame(&mut self.spare);
+        };
+        let output = codec.receive_frame(spare).map_err(|error| hwaccel.judge(error))?;
+        if output == Output::Ready {
+            hwaccel.received(spare)?;
+        }
+        Ok(output)
     }
 
     /// Ends the stream, so that [`Decoder::receive`] gives out what is held back.
@@ -106,9 +141,9 @@ impl Decoder {
 }
 
 /// FFmpeg's decoders use many codes for damage (`EINVAL` for sizes out of range, `ENOSYS` for features that they lack);
-/// only want of memory says something about this process.
+/// only want of memory says something about this process, and some things about the device.
 fn is_damage(error: &Error) -> bool {
-    !error.is_out_of_memory()
+    !error.is_out_of_memory() && !error.is_device()
 }
 
 /// Whether parameter sets in band ask for more than those of the configuration were allowed to.

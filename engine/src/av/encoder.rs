@@ -1,14 +1,17 @@
-//! Pictures to H.264 and H.265, by libx264 and libx265. The names of FFmpeg's and the encoders' options are spelled
-//! in this file only.
+//! Pictures to H.264 and H.265, on the CPU or a device.
+
+mod software;
+mod vaapi;
 
 use bytes::Bytes;
 use camshaft::media::nal::{self, NalKind};
 use camshaft::media::{FrameRate, Geometry, MediaTime, RateControl, VideoCodec, VideoConfig, parse_parameter_sets};
-use ffmpeg_next::ffi::{AVPictureType, AVPixelFormat};
+use ffmpeg_next::ffi::AVPictureType;
 
 use super::codec::{Codec, Output};
+use super::device::WaitClock;
 use super::error::{Error, Result};
-use super::frame::{ColorTags, Frame};
+use super::frame::{ColorTags, Frame, PoolId};
 use super::packet::Packet;
 
 /// What the encoded stream is for.
@@ -21,6 +24,15 @@ pub enum Tuning {
         /// Consecutive B frames; 0 for none.
         bframes: u8,
     },
+}
+
+impl Tuning {
+    fn bframes(self) -> u8 {
+        match self {
+            Self::Live => 0,
+            Self::Camera { bframes } => bframes,
+        }
+    }
 }
 
 /// All that an encoder must know beforehand.
@@ -38,6 +50,8 @@ pub struct EncoderSettings {
     pub gop: u32,
     /// What the stream is for.
     pub tuning: Tuning,
+    /// Bits a sample: 8 or 10.
+    pub bit_depth: u8,
     /// How samples stand for colours, for the VUI.
     pub color: ColorTags,
 }
@@ -69,6 +83,7 @@ pub struct AccessUnit {
 /// An encoder on the calling thread.
 pub struct Encoder {
     codec: Codec,
+    on_device: Option<OnDevice>,
     settings: EncoderSettings,
     input: Frame,
     packet: Packet,
@@ -76,24 +91,29 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder of limited-range I420 pictures.
+    /// An encoder on the CPU, of limited-range I420 pictures in memory.
     pub fn open(settings: EncoderSettings) -> Result<Self> {
-        let (name, parameters) = match settings.codec {
-            VideoCodec::H264 => ("libx264", ("x264-params", X264_PARAMETERS)),
-            VideoCodec::Hevc => ("libx265", ("x265-params", X265_PARAMETERS)),
-        };
-        let mut codec = Codec::encoder(name)?;
-        set_fields(&mut codec, &settings);
-        let mut options = vec![(parameters.0, parameters.1.to_owned()), ("forced-idr", "1".to_owned())];
-        options.push(("preset", preset(settings.tuning).to_owned()));
-        if bframes(settings.tuning) == 0 {
-            options.push(("tune", "zerolatency".to_owned()));
-        }
-        if let RateControl::Quality(quality) = settings.rate_control {
-            options.push(("crf", rate_factor(quality).to_string()));
-        }
-        codec.open(&options)?;
-        Ok(Self { codec, settings, input: Frame::empty()?, packet: Packet::empty()?, configured: false })
+        Self::new(software::open(&settings)?, None, settings)
+    }
+
+    /// An encoder on the device of `example`, of NV12 surfaces from the same pool; they keep their range.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the driver does not do it.
+    pub fn open_for(example: &Frame, wait: &WaitClock, settings: EncoderSettings) -> Result<Self> {
+        let codec = vaapi::open(&settings, example).map_err(Error::of_device)?;
+        let on_device = OnDevice { pool: example.pool(), wait: wait.clone(), pending: 0 };
+        Self::new(codec, Some(on_device), settings)
+    }
+
+    fn new(codec: Codec, on_device: Option<OnDevice>, settings: EncoderSettings) -> Result<Self> {
+        let (input, packet) = (Frame::empty()?, Packet::empty()?);
+        Ok(Self { codec, on_device, settings, input, packet, configured: false })
+    }
+
+    /// Whether this encoder takes pictures like `frame`: a device's takes those of one pool only.
+    pub fn takes(&self, frame: &Frame) -> bool {
+        frame.pool() == self.on_device.as_ref().and_then(|device| device.pool)
     }
 
     /// Feeds one picture; `pts` must rise. Access units are then taken by [`Encoder::receive`] until it has none.
@@ -108,7 +128,10 @@ impl Encoder {
         };
         let sent = self.codec.send_frame(Some(&self.input));
         self.input.clear();
-        sent
+        match &mut self.on_device {
+            Some(device) => sent.map_err(Error::of_device).and_then(|()| device.sent()),
+            None => sent,
+        }
     }
 
     /// Ends the stream, so that [`Encoder::receive`] gives out what is held back.
@@ -118,7 +141,7 @@ impl Encoder {
 
     /// The next access unit, if one is ready.
     pub fn receive(&mut self) -> Result<Option<AccessUnit>> {
-        match self.codec.receive_packet(&mut self.packet)? {
+        match self.receive_packet()? {
             Output::Nothing => Ok(None),
             Output::Ready => {
                 let access_unit = self.access_unit()?;
@@ -126,6 +149,17 @@ impl Encoder {
                 Ok(Some(access_unit))
             }
         }
+    }
+
+    fn receive_packet(&mut self) -> Result<Output> {
+        let Self { codec, packet, on_device: Some(device), .. } = self else {
+            return self.codec.receive_packet(&mut self.packet);
+        };
+        let output = device.wait.time(|| codec.receive_packet(packet)).map_err(Error::of_device)?;
+        if output == Output::Ready {
+            device.received(packet)?;
+        }
+        Ok(output)
     }
 
     fn access_unit(&mut self) -> Result<AccessUnit> {
@@ -148,50 +182,58 @@ impl Encoder {
     }
 }
 
-/// A constant frame rate keeps the time base of the packets, 1/90 000 s, out of the VUI, where readers of a bare stream
-/// would take it for the frame rate.
-const X264_PARAMETERS: &str = "force-cfr=1:scenecut=0";
-/// One thread, like x264 here: streams run side by side instead.
-const X265_PARAMETERS: &str = "log-level=none:pools=none:frame-threads=1:scenecut=0:open-gop=0";
+/// What is watched of an encoder on a device.
+struct OnDevice {
+    pool: Option<PoolId>,
+    wait: WaitClock,
+    /// Pictures that went in and have not come out.
+    pending: u32,
+}
 
-fn preset(tuning: Tuning) -> &'static str {
-    match tuning {
-        // 2.5 dB better than ultrafast at the same size; the next slower one is 0.2 dB better for 40 % more time.
-        Tuning::Live => "superfast",
-        Tuning::Camera { .. } => "ultrafast",
+impl OnDevice {
+    /// Without B frames each picture comes out at once; some drivers keep one back.
+    const MOST_PENDING: u32 = 3;
+
+    fn sent(&mut self) -> Result<()> {
+        self.pending += 1;
+        if self.pending <= Self::MOST_PENDING {
+            return Ok(());
+        }
+        Err(Error::Device(format!("the device's encoder holds back {} pictures", self.pending)))
+    }
+
+    /// Drivers report success for pictures that the GPU never made.
+    fn received(&mut self, packet: &Packet) -> Result<()> {
+        self.pending = self.pending.saturating_sub(1);
+        if packet.data().is_empty() {
+            return Err(Error::Device("the device's encoder gave a picture of 0 bytes".into()));
+        }
+        Ok(())
     }
 }
 
-fn bframes(tuning: Tuning) -> u8 {
-    match tuning {
-        Tuning::Live => 0,
-        Tuning::Camera { bframes } => bframes,
-    }
-}
-
-/// x264's and x265's constant rate factor for a quality of 1 to 100: 45 (blocky) to 15 (no loss is seen), linearly;
-/// quality 75 is x264's default of 23.
-fn rate_factor(quality: u8) -> f64 {
-    45.0 - f64::from(quality.clamp(1, 100) - 1) * 30.0 / 99.0
-}
-
+/// The fields that all encoders share.
 fn set_fields(codec: &mut Codec, settings: &EncoderSettings) {
-    codec.set_color(settings.color.as_limited());
     let context = codec.settings();
     (context.width, context.height) = (settings.size.width as i32, settings.size.height as i32);
-    context.pix_fmt = AVPixelFormat::AV_PIX_FMT_YUV420P;
     (context.time_base.num, context.time_base.den) = (1, MediaTime::HZ as i32);
     let rate = settings.frame_rate;
     (context.framerate.num, context.framerate.den) = (clamped(rate.num), clamped(rate.den));
     context.thread_count = 1;
     context.gop_size = clamped(settings.gop.max(1));
-    context.max_b_frames = bframes(settings.tuning).into();
+    context.max_b_frames = settings.tuning.bframes().into();
     if let RateControl::Bitrate(bitrate) = settings.rate_control {
         // A buffer of one second, so that a viewer's link of that rate is never behind by more.
         context.bit_rate = bitrate.into();
         context.rc_max_rate = bitrate.into();
         context.rc_buffer_size = clamped(bitrate);
     }
+}
+
+/// The quantiser, or the rate factor that means the same, for a quality of 1 to 100: 45 (blocky) to 15 (no loss is
+/// seen), linearly; quality 75 is x264's default of 23.
+fn quantiser(quality: u8) -> f64 {
+    45.0 - f64::from(quality.clamp(1, 100) - 1) * 30.0 / 99.0
 }
 
 fn clamped(value: u32) -> i32 {
@@ -220,9 +262,9 @@ mod tests {
 
     #[test]
     fn quality_runs_from_blocky_to_transparent() {
-        assert_eq!(rate_factor(1), 45.0);
-        assert_eq!(rate_factor(100), 15.0);
-        assert!((rate_factor(75) - 23.0).abs() < 0.5);
-        assert_eq!(rate_factor(0), rate_factor(1));
+        assert_eq!(quantiser(1), 45.0);
+        assert_eq!(quantiser(100), 15.0);
+        assert!((quantiser(75) - 23.0).abs() < 0.5);
+        assert_eq!(quantiser(0), quantiser(1));
     }
 }

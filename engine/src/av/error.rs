@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 
 pub(super) const END_OF_STREAM: c_int = ffi::AVERROR_EOF;
 pub(super) const TRY_AGAIN: c_int = -Errno::AGAIN.raw_os_error();
+const IO: c_int = -Errno::IO.raw_os_error();
 const NO_MEMORY: c_int = -Errno::NOMEM.raw_os_error();
 
 /// Results of this module.
@@ -30,6 +31,9 @@ pub enum Error {
     /// This FFmpeg does not know an option that we set.
     #[error("FFmpeg does not know the option {0} of {1}")]
     UnknownOption(String, String),
+    /// The render node, its driver or the GPU failed.
+    #[error("{0}")]
+    Device(String),
     /// A picture of a kind that is not handled.
     #[error("{0}")]
     Unsupported(String),
@@ -39,6 +43,24 @@ impl Error {
     /// Whether memory ran out, which the process's own limit makes likely for hostile pictures.
     pub fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::Call { code: NO_MEMORY, .. })
+    }
+
+    /// Whether a device failed, rather than what it was given.
+    pub fn is_device(&self) -> bool {
+        matches!(self, Self::Device(_))
+    }
+
+    /// Whether a call gave `EIO`, which is FFmpeg's code for any error of a VA driver.
+    pub(super) fn is_io(&self) -> bool {
+        matches!(self, Self::Call { code: IO, .. })
+    }
+
+    /// The same as a failure of the device.
+    pub(super) fn of_device(self) -> Self {
+        match self {
+            Self::Device(_) => self,
+            other => Self::Device(other.to_string()),
+        }
     }
 }
 

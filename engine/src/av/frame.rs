@@ -1,9 +1,9 @@
 //! An owned `AVFrame`: one picture.
 
-use camshaft::media::{Geometry, MediaTime, PixelFormat};
+use camshaft::media::{Crop, Geometry, MediaTime, PixelFormat};
 use ffmpeg_next::ffi::{self, AVColorRange, AVColorSpace, AVPixelFormat};
 use std::ffi::c_int;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use super::error::{Error, Result, check, check_pointer};
 use super::pixel::native;
@@ -49,7 +49,11 @@ impl ColorTags {
 
 const RGB: c_int = AVColorSpace::AVCOL_SPC_RGB as c_int;
 
-/// One picture; its planes may be shared with the decoder or other frames and are then not written to.
+/// Tells pools of surfaces apart while something of them is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PoolId(*const ffi::AVHWFramesContext);
+
+/// One picture, in memory or in a GPU's surface; its planes may be shared with the decoder or other frames and are then not written to.
 pub struct Frame {
     raw: NonNull<ffi::AVFrame>,
 }
@@ -80,6 +84,46 @@ impl Frame {
         Ok(frame)
     }
 
+    /// A picture in memory that has room for the whole of `surface`, in the format of its samples.
+    pub(super) fn for_surface(surface: &Self) -> Result<Self> {
+        let mut frame = Self::empty()?;
+        let (raw, from) = (frame.get_mut(), surface.get());
+        (raw.width, raw.height, raw.format) = (from.width, from.height, surface.sample_format());
+        // SAFETY: size and format are set and the frame has no planes yet; 0 asks for the best alignment.
+        check("allocate picture", unsafe { ffi::av_frame_get_buffer(frame.as_mut_ptr(), 0) })?;
+        Ok(frame)
+    }
+
+    /// Cuts off columns at the left and rows at the top, without touching the planes.
+    pub(super) fn cut_corner(&mut self, (columns, rows): (u32, u32)) -> Result<()> {
+        let frame = self.get_mut();
+        (frame.crop_left, frame.crop_top) = (columns as usize, rows as usize);
+        let exactly = ffi::AV_FRAME_CROP_UNALIGNED as c_int;
+        // SAFETY: the frame is a valid picture in memory; FFmpeg checks the crop against its size.
+        check("crop picture", unsafe { ffi::av_frame_apply_cropping(self.as_mut_ptr(), exactly) })?;
+        Ok(())
+    }
+
+    /// Narrows the visible part of a surface to `crop`, which lies inside it.
+    pub(super) fn narrow(&mut self, crop: Crop) {
+        let (left, top) = self.corner();
+        let frame = self.get_mut();
+        // Chroma has half the columns and rows: an odd corner moves to the sample before it.
+        let (x, y) = (left + (crop.x & !1), top + (crop.y & !1));
+        let rest = |side: c_int, start: u32, length: u32| {
+            usize::try_from(i64::from(side) - i64::from(start) - i64::from(length)).unwrap_or(0)
+        };
+        frame.crop_right = rest(frame.width, x, crop.width);
+        frame.crop_bottom = rest(frame.height, y, crop.height);
+        (frame.crop_left, frame.crop_top) = (x as usize, y as usize);
+    }
+
+    /// Takes over how `other`'s samples stand for colours.
+    pub(super) fn copy_color(&mut self, other: &Self) {
+        let color = other.color();
+        self.set_color(color);
+    }
+
     /// Makes this frame another reference to `other`'s planes, without copying them.
     pub(super) fn refer_to(&mut self, other: &Self) -> Result<()> {
         self.clear();
@@ -97,7 +141,33 @@ impl Frame {
     /// Size in pixels.
     pub fn size(&self) -> Geometry {
         let frame = self.get();
-        Geometry::new(frame.width.max(0) as u32, frame.height.max(0) as u32)
+        let (left, top) = self.corner();
+        let side = |side: c_int, cut: u32| u32::try_from(side).unwrap_or(0).saturating_sub(cut);
+        Geometry::new(side(frame.width, left), side(frame.height, top))
+    }
+
+    /// Columns and rows of a surface that lie before the visible part. Of pictures in memory they are cut off already.
+    pub(super) fn corner(&self) -> (u32, u32) {
+        let frame = self.get();
+        let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+        (side(frame.crop_left), side(frame.crop_top))
+    }
+
+    /// Whether the picture lies in a GPU's surface rather than in memory.
+    pub fn is_surface(&self) -> bool {
+        self.get().format == AVPixelFormat::AV_PIX_FMT_VAAPI as c_int
+    }
+
+    /// The surface's pool.
+    pub(super) fn pool(&self) -> Option<PoolId> {
+        self.pool_context().map(|pool| PoolId(ptr::from_ref(pool)))
+    }
+
+    fn pool_context(&self) -> Option<&ffi::AVHWFramesContext> {
+        // SAFETY: the field is null or a reference that lives as long as the frame is not changed.
+        let reference = unsafe { self.get().hw_frames_ctx.as_ref() }?;
+        // SAFETY: what such a reference refers to is an AVHWFramesContext.
+        unsafe { reference.data.cast::<ffi::AVHWFramesContext>().as_ref() }
     }
 
     /// Presentation time, if the packet had one.
@@ -116,15 +186,22 @@ impl Frame {
         }
     }
 
-    /// FFmpeg's number of the pixel format.
-    pub(super) fn format(&self) -> c_int {
-        self.get().format
+    /// FFmpeg's number of the pixel format in which the samples are kept; for a surface, that of its pool.
+    pub(super) fn sample_format(&self) -> c_int {
+        match self.pool_context() {
+            Some(pool) => read_enum((&raw const pool.sw_format).cast()),
+            None => self.get().format,
+        }
     }
 
     /// Says what the planes hold, and when and how they are to be encoded.
     pub(super) fn describe(&mut self, format: AVPixelFormat, color: ColorTags) {
+        self.get_mut().format = format as c_int;
+        self.set_color(color);
+    }
+
+    fn set_color(&mut self, color: ColorTags) {
         let frame = self.get_mut();
-        frame.format = format as c_int;
         write_enum((&raw mut frame.color_range).cast(), color.range);
         write_enum((&raw mut frame.colorspace).cast(), color.space);
         write_enum((&raw mut frame.color_primaries).cast(), color.primaries);

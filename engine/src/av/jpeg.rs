@@ -1,11 +1,12 @@
 //! Pictures to JPEG.
 
-use camshaft::media::{Geometry, MediaTime};
-use ffmpeg_next::ffi::{self, AVColorRange, AVPixelFormat};
+use camshaft::media::{Geometry, MAX_PIXELS, MediaTime};
+use ffmpeg_next::ffi::{self, AVCodecID, AVColorRange, AVPixelFormat};
 
 use super::codec::{Codec, Output};
+use super::device::WaitClock;
 use super::error::{Error, Result};
-use super::frame::{ColorTags, Frame};
+use super::frame::{ColorTags, Frame, PoolId};
 use super::packet::Packet;
 
 /// Makes baseline JPEGs (4:2:0, full range, JFIF) of one size.
@@ -58,6 +59,71 @@ impl JpegEncoder {
     /// The JPEG that [`JpegEncoder::encode`] made last.
     pub fn last(&self) -> &[u8] {
         self.packet.data()
+    }
+}
+
+/// Makes JPEGs of surfaces, on their device.
+pub struct SurfaceJpegEncoder {
+    codec: Codec,
+    pool: Option<PoolId>,
+    wait: WaitClock,
+    packet: Packet,
+}
+
+impl SurfaceJpegEncoder {
+    /// An encoder of full-range NV12 surfaces from the pool of `example`, in `quality` 1 (worst) to 100 (best).
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the driver does not do it.
+    pub fn open(example: &Frame, wait: &WaitClock, quality: u8) -> Result<Self> {
+        let mut codec = Codec::encoder("mjpeg_vaapi")?;
+        codec.set_pool(example)?;
+        let settings = codec.settings();
+        let size = example.size();
+        (settings.width, settings.height) = (size.width as i32, size.height as i32);
+        settings.pix_fmt = AVPixelFormat::AV_PIX_FMT_VAAPI;
+        settings.color_range = AVColorRange::AVCOL_RANGE_JPEG;
+        (settings.time_base.num, settings.time_base.den) = (1, MediaTime::HZ as i32);
+        settings.global_quality = quality.clamp(1, 100).into();
+        codec.open(&[("jfif", "1".into()), ("async_depth", "1".into())]).map_err(Error::of_device)?;
+        Ok(Self { codec, pool: example.pool(), wait: wait.clone(), packet: Packet::empty()? })
+    }
+
+    /// Whether this encoder was made for surfaces like `surface`.
+    pub fn takes(&self, surface: &Frame) -> bool {
+        surface.pool() == self.pool
+    }
+
+    /// The JPEG of `surface`.
+    pub fn encode(&mut self, surface: &Frame) -> Result<&[u8]> {
+        let Self { codec, wait, packet, .. } = self;
+        codec.send_frame(Some(surface)).map_err(Error::of_device)?;
+        match wait.time(|| codec.receive_packet(packet)).map_err(Error::of_device)? {
+            Output::Ready if !packet.data().is_empty() => Ok(packet.data()),
+            _ => Err(Error::Device("the device's JPEG encoder gave no picture".into())),
+        }
+    }
+
+    /// The JPEG that [`SurfaceJpegEncoder::encode`] made last.
+    pub fn last(&self) -> &[u8] {
+        self.packet.data()
+    }
+}
+
+/// The picture in a baseline JPEG, 4:2:0 and full range.
+pub fn decode_jpeg(jpeg: &[u8]) -> Result<Frame> {
+    let mut codec = Codec::decoder(AVCodecID::AV_CODEC_ID_MJPEG, "mjpeg")?;
+    let settings = codec.settings();
+    settings.thread_count = 1;
+    settings.max_pixels = MAX_PIXELS as i64;
+    codec.open(&[])?;
+    let mut packet = Packet::empty()?;
+    packet.renew(jpeg.len())?.copy_from_slice(jpeg);
+    codec.send_packet(Some(&packet))?;
+    let mut frame = Frame::empty()?;
+    match codec.receive_frame(&mut frame)? {
+        Output::Ready => Ok(frame),
+        Output::Nothing => Err(Error::Unsupported("no picture is in the JPEG".into())),
     }
 }
 

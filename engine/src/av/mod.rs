@@ -4,21 +4,31 @@
 //! checked. What an FFmpeg enum field holds at run time is read as an integer, because a newer library may know values
 //! that the bindings do not.
 
+mod buffer;
 mod codec;
 mod decoder;
+mod device;
 mod encoder;
 mod error;
 mod frame;
+mod hwaccel;
 mod jpeg;
 mod log;
 mod packet;
 mod pixel;
+mod read_back;
 mod scaler;
+mod surfaces;
+mod vpp;
 
 pub use decoder::{Decoder, Refusal};
+pub use device::{Device, WaitClock};
 pub use encoder::{Encoder, EncoderSettings, PictureKind, Tuning};
 pub use error::Error;
 pub use frame::{ColorTags, Frame};
-pub use jpeg::JpegEncoder;
+pub use jpeg::{JpegEncoder, SurfaceJpegEncoder, decode_jpeg};
 pub use log::install as install_log;
+pub use read_back::{Copy, ReadBack};
 pub use scaler::{Layout, Scaler, SourceShape, View};
+pub use surfaces::SurfacePool;
+pub use vpp::{SampleRange, SurfaceScaler, SurfaceView};

@@ -4,7 +4,7 @@ use camshaft::media::PixelFormat;
 use ffmpeg_next::ffi::AVPixelFormat::{self, *};
 use std::ffi::c_int;
 
-/// How a decoder lays out its pictures: planar 4:2:0, since parameter sets that ask for another are refused.
+/// How a decoder lays out its pictures: 4:2:0, since parameter sets that ask for another are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SourceFormat {
     /// 8 bits a sample, in the range that the picture's colour tags say.
@@ -13,6 +13,10 @@ pub(super) enum SourceFormat {
     Bits8FullRange,
     /// 10 bits a sample.
     Bits10,
+    /// 8 bits a sample, chroma interleaved, as GPUs have it.
+    Nv12,
+    /// 10 bits a sample in the upper bits of 16, chroma interleaved, as GPUs have it.
+    P010,
 }
 
 impl SourceFormat {
@@ -21,10 +25,14 @@ impl SourceFormat {
         const BITS_8: c_int = AV_PIX_FMT_YUV420P as c_int;
         const BITS_8_FULL_RANGE: c_int = AV_PIX_FMT_YUVJ420P as c_int;
         const BITS_10: c_int = AV_PIX_FMT_YUV420P10LE as c_int;
+        const NV12: c_int = AV_PIX_FMT_NV12 as c_int;
+        const P010: c_int = AV_PIX_FMT_P010LE as c_int;
         match raw {
             BITS_8 => Some(Self::Bits8),
             BITS_8_FULL_RANGE => Some(Self::Bits8FullRange),
             BITS_10 => Some(Self::Bits10),
+            NV12 => Some(Self::Nv12),
+            P010 => Some(Self::P010),
             _ => None,
         }
     }
@@ -34,14 +42,24 @@ impl SourceFormat {
         match self {
             Self::Bits8 | Self::Bits8FullRange => AV_PIX_FMT_YUV420P,
             Self::Bits10 => AV_PIX_FMT_YUV420P10LE,
+            Self::Nv12 => AV_PIX_FMT_NV12,
+            Self::P010 => AV_PIX_FMT_P010LE,
         }
     }
 
     /// Bytes a sample.
     pub(super) fn sample_bytes(self) -> usize {
         match self {
-            Self::Bits8 | Self::Bits8FullRange => 1,
-            Self::Bits10 => 2,
+            Self::Bits8 | Self::Bits8FullRange | Self::Nv12 => 1,
+            Self::Bits10 | Self::P010 => 2,
+        }
+    }
+
+    /// The planes' (samples a pixel pair, rows a row pair).
+    pub(super) fn planes(self) -> &'static [(usize, usize)] {
+        match self {
+            Self::Bits8 | Self::Bits8FullRange | Self::Bits10 => &[(2, 2), (1, 1), (1, 1)],
+            Self::Nv12 | Self::P010 => &[(2, 2), (2, 1)],
         }
     }
 }

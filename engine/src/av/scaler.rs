@@ -16,6 +16,8 @@ pub enum Layout {
     Raw(PixelFormat),
     /// I420 in full range, as JPEG stores it (JFIF 1.02).
     Jpeg,
+    /// I420 of 10 bits in limited range, for encoders.
+    TenBit,
 }
 
 /// Which part of a picture is made, how large, and in which layout.
@@ -43,8 +45,9 @@ impl SourceShape {
     /// # Errors
     /// [`Error::Unsupported`] for a pixel format other than 4:2:0 with 8 or 10 bits.
     pub fn of(frame: &Frame) -> Result<Self> {
-        let format = SourceFormat::from_raw(frame.format()).ok_or_else(|| {
-            Error::Unsupported(format!("pictures in FFmpeg's pixel format {} are not handled", frame.format()))
+        let raw = frame.sample_format();
+        let format = SourceFormat::from_raw(raw).ok_or_else(|| {
+            Error::Unsupported(format!("pictures in FFmpeg's pixel format {raw} are not handled"))
         })?;
         Ok(Self { size: frame.size(), format, color: frame.color() })
     }
@@ -55,14 +58,15 @@ impl SourceShape {
 
     /// Whether pictures of this shape are already what `view` asks for.
     pub fn satisfies(&self, view: &View) -> bool {
-        let same_samples = self.format.sample_bytes() == 1;
         let whole = view.crop.is_none() && view.size == self.size;
+        let limited = !self.is_full_range();
         whole
-            && same_samples
-            && match view.layout {
-                Layout::Raw(PixelFormat::I420 | PixelFormat::Gray) => !self.is_full_range(),
-                Layout::Raw(_) => false,
-                Layout::Jpeg => self.is_full_range(),
+            && match (self.format, view.layout) {
+                (SourceFormat::Bits8, Layout::Raw(PixelFormat::I420 | PixelFormat::Gray)) => limited,
+                (SourceFormat::Nv12, Layout::Raw(PixelFormat::Nv12 | PixelFormat::Gray)) => limited,
+                (SourceFormat::Bits10, Layout::TenBit) => limited,
+                (SourceFormat::Bits8 | SourceFormat::Bits8FullRange, Layout::Jpeg) => !limited,
+                _ => false,
             }
     }
 }
@@ -131,6 +135,11 @@ impl Scaler {
         &self.output
     }
 
+    /// The same, without the scaler.
+    pub fn into_output(mut self) -> Result<Frame> {
+        Ok(std::mem::replace(&mut self.output, Frame::empty()?))
+    }
+
     fn configure(&mut self, format: AVPixelFormat, output_range: c_int) -> Result<()> {
         let from = self.crop.geometry();
         let to = self.output.size();
@@ -174,9 +183,11 @@ impl Scaler {
         let frame = frame.get();
         let mut planes = [ptr::null(); 4];
         let mut strides = [0; 4];
-        for (index, (column, row)) in [(2 * x, 2 * y), (x, y), (x, y)].into_iter().enumerate() {
+        let format = self.shape.format;
+        for (index, (columns, rows)) in format.planes().iter().enumerate() {
             strides[index] = frame.linesize[index];
-            let offset = row as isize * strides[index] as isize + (column * self.shape.format.sample_bytes()) as isize;
+            let (column, row) = (x * columns * format.sample_bytes(), y * rows);
+            let offset = row as isize * strides[index] as isize + column as isize;
             planes[index] = frame.data[index].cast_const().wrapping_offset(offset);
         }
         (planes, strides)
@@ -203,6 +214,7 @@ fn output_format(shape: &SourceShape, layout: Layout) -> (AVPixelFormat, ColorTa
         Layout::Raw(PixelFormat::Gray) if shape.is_full_range() => (native(PixelFormat::I420), limited),
         Layout::Raw(format) => (native(format), limited),
         Layout::Jpeg => (native(PixelFormat::I420), shape.color.as_full()),
+        Layout::TenBit => (AVPixelFormat::AV_PIX_FMT_YUV420P10LE, limited),
     }
 }
 

@@ -1,14 +1,17 @@
 //! What the worker can be.
 
+mod gpu;
 mod link;
 mod pattern;
 mod pixels;
 mod probe;
+mod trial;
 
 use camshaft::link::{FailureKind, Role, ToWorker};
 use std::io;
 
 use crate::{av, sandbox};
+use gpu::Gpu;
 pub use link::{End, Link};
 
 /// Waits for the role, which takes a spare worker as long as it takes, and plays it.
@@ -19,18 +22,19 @@ pub fn run(link: &mut Link) -> Result<(), End> {
     let (ToWorker::Begin(role), _) = link.receive()? else {
         return Err(protocol("the first message is not a role"));
     };
-    // A hardware role opens its driver here, before the limits.
+    // The driver opens files and maps memory as it likes; what comes from outside is read only behind the limits.
+    let gpu = Gpu::open_for(&role)?;
     sandbox::confine().map_err(|(what, error)| {
         End::failed(FailureKind::Codec, format!("cannot limit the worker's {what}: {error}"))
     })?;
     match role {
-        Role::Pixels(task) => pixels::run(&task, link),
+        Role::Pixels(task) => pixels::run(&task, gpu, link),
+        Role::Trial { .. } => match gpu {
+            Some(gpu) => trial::run(&gpu, link),
+            None => Err(protocol("a trial is of a device")),
+        },
         Role::Pattern(source) => pattern::run(&source, link),
         Role::Probe { device } => probe::run(&device, link),
-        Role::Trial { device } => {
-            let message = format!("this engine has no trials for {device}");
-            Err(End::failed(FailureKind::Unsupported, message))
-        }
         Role::Ingest(_) => {
             let message = "ingest runs in 'camshaft worker ingest', not in camshaft-engine";
             Err(End::failed(FailureKind::Unsupported, message))
@@ -44,7 +48,11 @@ fn protocol(message: &str) -> End {
 
 impl From<av::Error> for End {
     fn from(error: av::Error) -> Self {
-        let kind = if error.is_out_of_memory() { FailureKind::Limit } else { FailureKind::Codec };
+        let kind = match error {
+            _ if error.is_device() => FailureKind::Device,
+            _ if error.is_out_of_memory() => FailureKind::Limit,
+            _ => FailureKind::Codec,
+        };
         Self::failed(kind, error.to_string())
     }
 }

@@ -71,6 +71,7 @@ impl Camera {
             rate_control: RateControl::Bitrate(bitrate),
             gop,
             tuning: Tuning::Camera { bframes },
+            bit_depth: 8,
             color: ColorTags::UNSPECIFIED,
         })?;
         let (painter, frame) = (Painter::new(size), Frame::i420(size)?);

@@ -260,9 +260,10 @@ impl Session {
                     let _ = reply.send(header.map(|header| Frame { header, data: payload }));
                 }
             }
-            FromWorker::RenditionFailed { id, message } => {
+            FromWorker::RenditionFailed { id, message, .. } => {
                 renditions.fail(id, Error::new(ErrorKind::Internal, format!("the worker cannot make this: {message}")));
             }
+            FromWorker::Stats { .. } => {}
             FromWorker::Drained => {
                 let (at, _) = self.draining?;
                 return Some(Ended::ConfigChanged { at });

@@ -1,23 +1,27 @@
 //! Decodes one source once, and makes of it all renditions and stills that are asked for.
 
+mod encoded;
 mod output;
 mod pacing;
 mod renditions;
 mod source;
 mod stills;
+mod surfaces;
 mod views;
 
 use camshaft::error::ErrorKind;
 use camshaft::link::{FailureKind, FromWorker, PixelsTask, ToWorker};
 use camshaft::media::{MAX_PIXELS, PacketHeader, Track, parse_parameter_sets};
-use camshaft::plan::Backend;
+use std::cell::RefCell;
+use std::rc::Rc;
 
-use super::{End, Link, protocol};
-use crate::av;
+use super::{End, Gpu, Link, protocol};
+use crate::av::{self, ReadBack};
 use renditions::Renditions;
 use source::Source;
 pub use source::Walls;
 use stills::Stills;
+use views::Views;
 
 /// What ends a rendition, or all of them.
 enum Fault {
@@ -31,16 +35,24 @@ impl From<av::Error> for Fault {
     }
 }
 
+/// A device that cannot scale a picture or give it back serves no rendition; one that cannot encode serves all others.
+fn device_ends_worker(error: av::Error) -> Fault {
+    if error.is_device() { Fault::Worker(error.into()) } else { Fault::Rendition(error) }
+}
+
 /// Takes packets and requests until told to stop. Everything happens on this thread, in the order of the messages.
 ///
 /// # Errors
 /// Why the worker ends other than by being told to.
-pub fn run(task: &PixelsTask, link: &mut Link) -> Result<(), End> {
+pub fn run(task: &PixelsTask, gpu: Option<Gpu>, link: &mut Link) -> Result<(), End> {
     check(task)?;
+    let device = gpu.as_ref().map(|gpu| gpu.device.clone());
+    let reader = device.as_ref().map(|device| Rc::new(RefCell::new(ReadBack::new(device))));
     let mut pixels = Pixels {
-        source: Source::open(&task.config)?,
-        renditions: Renditions::new(task.config.frame_rate),
-        stills: Stills::default(),
+        source: Source::open(&task.config, device.as_ref())?,
+        renditions: Renditions::new(task.config.frame_rate, Views::new(reader.clone()), device),
+        stills: Stills::new(Views::new(reader)),
+        gpu,
     };
     link.send(&FromWorker::Ready, &[])?;
     loop {
@@ -65,23 +77,27 @@ struct Pixels {
     source: Source,
     renditions: Renditions,
     stills: Stills,
+    gpu: Option<Gpu>,
 }
 
 impl Pixels {
     fn packet(&mut self, header: &PacketHeader, access_unit: &[u8], link: &mut Link) -> Result<(), End> {
         if header.track == Track::Video {
-            let Self { source, renditions, stills } = self;
+            let Self { source, renditions, stills, .. } = self;
             source.feed(header, access_unit, |picture| {
                 stills.see(&picture);
                 renditions.show(&picture, link)
             })?;
         }
         let (decoded, broken) = (self.source.decoded(), self.source.broken());
+        if let Some(gpu) = &mut self.gpu {
+            gpu.report(link)?;
+        }
         link.send(&FromWorker::Consumed { decoded, broken }, &[])
     }
 
     fn drain(&mut self, link: &mut Link) -> Result<(), End> {
-        let Self { source, renditions, stills } = self;
+        let Self { source, renditions, stills, .. } = self;
         source.drain(|picture| {
             stills.see(&picture);
             renditions.show(&picture, link)
@@ -106,15 +122,5 @@ fn check(task: &PixelsTask) -> Result<(), End> {
         };
         End::failed(kind, error.chain())
     })?;
-    check_backends([&task.decode]).map_err(|message| End::failed(FailureKind::Codec, message))
-}
-
-/// Refuses stages that cannot run here.
-fn check_backends<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Result<(), String> {
-    for backend in backends {
-        if let Backend::Vaapi { device } = backend {
-            return Err(format!("VA-API on {device} is not available in this worker: plan it in software"));
-        }
-    }
     Ok(())
 }

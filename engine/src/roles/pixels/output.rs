@@ -1,63 +1,78 @@
 //! The forms in which pictures leave the worker.
 
 use camshaft::link::{FromWorker, RenditionId};
-use camshaft::media::FrameHeader;
-use camshaft::media::{
-    EncodeSpec, FrameRate, MediaTime, OutputSpec, PacketHeader, PixelFormat, RenditionSpec, Track, WallClock,
-};
+use camshaft::media::{FrameHeader, FrameRate, MediaTime, OutputSpec, PixelFormat, RenditionSpec};
 
-use super::source::{Picture, Walls};
-use super::views::Views;
-use super::{End, Fault, Link};
-use crate::av::{Encoder, EncoderSettings, JpegEncoder, Layout, PictureKind, Tuning, View};
+use super::encoded::Encoded;
+use super::source::Picture;
+use super::views::{Place, PlacedView, Views};
+use super::{End, Fault, Link, device_ends_worker};
+use crate::av::{JpegEncoder, Layout, SampleRange, SurfaceJpegEncoder, View, WaitClock};
+
+/// Where the stages of a rendition run.
+pub struct Stages {
+    /// Cropping and scaling.
+    pub scale: Place,
+    /// Encoding, on the device whose clock this is; on the CPU if there is none.
+    pub encode_on: Option<WaitClock>,
+}
 
 /// Makes and sends the pictures of one rendition.
 pub struct Output {
     id: RenditionId,
-    view: View,
+    view: PlacedView,
     form: Form,
 }
 
 enum Form {
     Raw { format: PixelFormat, pixels: Vec<u8>, made_from: Option<u64> },
     Jpeg { quality: u8, encoder: Option<JpegEncoder>, made_from: Option<u64> },
+    DeviceJpeg { quality: u8, wait: WaitClock, encoder: Option<SurfaceJpegEncoder>, made_from: Option<u64> },
     Encoded(Encoded),
 }
 
 impl Output {
     /// The output that `spec` asks for. `source_rate` is what encoders are told where the rendition has no rate.
-    pub fn new(id: RenditionId, spec: &RenditionSpec, source_rate: FrameRate) -> Self {
-        let (layout, form) = match spec.output {
-            OutputSpec::Raw(format) => (Layout::Raw(format), Form::Raw { format, pixels: Vec::new(), made_from: None }),
-            OutputSpec::Jpeg { quality } => (Layout::Jpeg, Form::Jpeg { quality, encoder: None, made_from: None }),
-            OutputSpec::Encode(encode) => {
+    pub fn new(id: RenditionId, spec: &RenditionSpec, stages: Stages, source_rate: FrameRate) -> Self {
+        let made_from = None;
+        let (layout, form) = match (spec.output, stages.encode_on) {
+            (OutputSpec::Raw(format), _) => (Layout::Raw(format), Form::Raw { format, pixels: Vec::new(), made_from }),
+            (OutputSpec::Jpeg { quality }, None) => {
+                (Layout::Jpeg, Form::Jpeg { quality, encoder: None, made_from })
+            }
+            (OutputSpec::Jpeg { quality }, Some(wait)) => {
+                (Layout::Jpeg, Form::DeviceJpeg { quality, wait, encoder: None, made_from })
+            }
+            (OutputSpec::Encode(encode), wait) => {
                 let rate = spec.fps.unwrap_or(source_rate);
-                (Layout::Raw(PixelFormat::I420), Form::Encoded(Encoded::new(encode, rate)))
+                (Layout::Raw(PixelFormat::I420), Form::Encoded(Encoded::new(encode, rate, wait)))
             }
         };
-        Self { id, view: View { crop: spec.crop, size: spec.size, layout }, form }
+        let view = View { crop: spec.crop, size: spec.size, layout };
+        Self { id, view: PlacedView { view, place: stages.scale }, form }
     }
 
     /// The view of the source that this output is made from.
-    pub fn view(&self) -> &View {
+    pub fn view(&self) -> &PlacedView {
         &self.view
     }
 
     /// Makes the next picture an IDR, if this output has such.
     pub fn force_keyframe(&mut self) {
         if let Form::Encoded(encoded) = &mut self.form {
-            encoded.next_kind = PictureKind::Idr;
+            encoded.force_keyframe();
         }
     }
 
     /// Sends `picture` as the one of time `pts`. A repeated picture is made only once, but for encoders.
     pub fn send(&mut self, picture: &Picture, pts: MediaTime, views: &mut Views, link: &mut Link) -> Result<(), Fault> {
-        let header = FrameHeader { pts, wall: picture.wall, size: self.view.size };
-        let message = FromWorker::Frame { id: self.id, header };
-        match &mut self.form {
+        let Self { id, view, form } = self;
+        let size = view.view.size;
+        let message = FromWorker::Frame { id: *id, header: FrameHeader { pts, wall: picture.wall, size } };
+        match form {
             Form::Raw { format, pixels, made_from } => {
                 if *made_from != Some(picture.serial) {
-                    views.make(picture, &self.view)?.copy_to(*format, pixels)?;
+                    views.make(picture, view).map_err(device_ends_worker)?.copy_to(*format, pixels)?;
                     *made_from = Some(picture.serial);
                 }
                 link.send(&message, pixels)?;
@@ -65,80 +80,42 @@ impl Output {
             Form::Jpeg { quality, encoder, made_from } => {
                 let encoder = match encoder {
                     Some(encoder) => encoder,
-                    None => encoder.insert(JpegEncoder::open(self.view.size)?),
+                    None => encoder.insert(JpegEncoder::open(size)?),
                 };
                 if *made_from != Some(picture.serial) {
-                    encoder.encode(views.make(picture, &self.view)?, *quality)?;
+                    encoder.encode(views.make(picture, view).map_err(device_ends_worker)?, *quality)?;
                     *made_from = Some(picture.serial);
                 }
                 link.send(&message, encoder.last())?;
             }
-            Form::Encoded(encoded) => encoded.send(self.id, &self.view, picture, pts, views, link)?,
+            Form::DeviceJpeg { quality, wait, encoder, made_from } => {
+                let surface_view = view.on_device(SampleRange::Full);
+                let surface = views.surface(picture, &surface_view).map_err(device_ends_worker)?;
+                let encoder = match encoder.take().filter(|encoder| encoder.takes(surface)) {
+                    Some(same) => encoder.insert(same),
+                    None => {
+                        *made_from = None;
+                        encoder.insert(SurfaceJpegEncoder::open(surface, wait, *quality)?)
+                    }
+                };
+                if *made_from != Some(picture.serial) {
+                    encoder.encode(surface)?;
+                    *made_from = Some(picture.serial);
+                }
+                link.send(&message, encoder.last())?;
+            }
+            Form::Encoded(encoded) => encoded.send(*id, view, picture, pts, views, link)?,
         }
         Ok(())
     }
 
     /// Sends what an encoder holds back; nothing can be sent after that.
     pub fn finish(&mut self, link: &mut Link) -> Result<(), Fault> {
-        let Form::Encoded(Encoded { encoder: Some(encoder), walls, .. }) = &mut self.form else { return Ok(()) };
-        encoder.finish()?;
-        send_access_units(self.id, encoder, walls, link)
-    }
-}
-
-struct Encoded {
-    spec: EncodeSpec,
-    rate: FrameRate,
-    /// Opened for the first picture, which says how its samples stand for colours.
-    encoder: Option<Encoder>,
-    next_kind: PictureKind,
-    walls: Walls,
-}
-
-impl Encoded {
-    fn new(spec: EncodeSpec, rate: FrameRate) -> Self {
-        Self { spec, rate, encoder: None, next_kind: PictureKind::Any, walls: Walls::default() }
-    }
-
-    fn send(
-        &mut self,
-        id: RenditionId,
-        view: &View,
-        picture: &Picture,
-        pts: MediaTime,
-        views: &mut Views,
-        link: &mut Link,
-    ) -> Result<(), Fault> {
-        let frame = views.make(picture, view)?;
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            None => self.encoder.insert(Encoder::open(EncoderSettings {
-                codec: self.spec.codec,
-                size: view.size,
-                frame_rate: self.rate,
-                rate_control: self.spec.rate_control,
-                gop: self.spec.gop,
-                tuning: Tuning::Live,
-                color: frame.color(),
-            })?),
-        };
-        self.walls.remember(pts, picture.wall);
-        let kind = std::mem::replace(&mut self.next_kind, PictureKind::Any);
-        encoder.encode(frame, pts, kind)?;
-        send_access_units(id, encoder, &self.walls, link)
-    }
-}
-
-fn send_access_units(id: RenditionId, encoder: &mut Encoder, walls: &Walls, link: &mut Link) -> Result<(), Fault> {
-    while let Some(unit) = encoder.receive()? {
-        if let Some(config) = unit.config {
-            link.send(&FromWorker::EncodedConfig { id, config }, &[])?;
+        match &mut self.form {
+            Form::Encoded(encoded) => encoded.finish(self.id, link),
+            Form::Raw { .. } | Form::Jpeg { .. } | Form::DeviceJpeg { .. } => Ok(()),
         }
-        let wall: WallClock = walls.of(unit.pts);
-        let header = PacketHeader { track: Track::Video, pts: unit.pts, dts: unit.dts, keyframe: unit.keyframe, wall };
-        link.send(&FromWorker::Encoded { id, header }, &unit.data)?;
     }
-    Ok(())
 }
 
 impl From<End> for Fault {

@@ -1,15 +1,16 @@
 //! The renditions that are being made.
 
-use camshaft::link::{FromWorker, RenditionId};
+use camshaft::link::{FailureKind, FromWorker, RenditionId};
 use camshaft::media::{FrameRate, MAX_PIXELS, MediaTime, RenditionSpec};
-use camshaft::plan::Candidate;
+use camshaft::plan::{Backend, Candidate};
 use std::rc::Rc;
 
-use super::output::Output;
+use super::output::{Output, Stages};
 use super::pacing::{Due, Pacing};
 use super::source::Picture;
-use super::views::Views;
+use super::views::{Place, Views};
 use super::{End, Fault, Link};
+use crate::av::Device;
 
 /// The most renditions of one worker.
 const MOST: usize = 8;
@@ -21,6 +22,8 @@ const USUAL_RATE: FrameRate = FrameRate { num: 25, den: 1 };
 pub struct Renditions {
     list: Vec<Rendition>,
     views: Views,
+    /// What the source is decoded on, if not the CPU.
+    device: Option<Rc<Device>>,
     source_rate: FrameRate,
 }
 
@@ -34,9 +37,9 @@ struct Rendition {
 }
 
 impl Renditions {
-    /// None yet, of a source with that nominal rate.
-    pub fn new(source_rate: Option<FrameRate>) -> Self {
-        Self { list: Vec::new(), views: Views::default(), source_rate: source_rate.unwrap_or(USUAL_RATE) }
+    /// None yet, of a source with that nominal rate that is decoded on `device`.
+    pub fn new(source_rate: Option<FrameRate>, views: Views, device: Option<Rc<Device>>) -> Self {
+        Self { list: Vec::new(), views, device, source_rate: source_rate.unwrap_or(USUAL_RATE) }
     }
 
     /// Starts a rendition; one that cannot be made is answered with `RenditionFailed`.
@@ -51,15 +54,19 @@ impl Renditions {
         if self.list.iter().any(|rendition| rendition.id == id) {
             return Err(super::protocol("a rendition's id was used twice"));
         }
-        if let Err(message) = self.check(spec, stages) {
-            return link.send(&FromWorker::RenditionFailed { id, message }, &[]);
-        }
-        let output = Output::new(id, spec, self.source_rate);
+        let stages = match self.check(spec).and_then(|()| self.place(stages)) {
+            Ok(stages) => stages,
+            Err(message) => {
+                let kind = FailureKind::Unsupported;
+                return link.send(&FromWorker::RenditionFailed { id, kind, message }, &[]);
+            }
+        };
+        let output = Output::new(id, spec, stages, self.source_rate);
         self.list.push(Rendition { id, pacing: Pacing::new(spec.fps, after), due: None, previous: None, output });
         Ok(())
     }
 
-    fn check(&self, spec: &RenditionSpec, stages: &Candidate) -> Result<(), String> {
+    fn check(&self, spec: &RenditionSpec) -> Result<(), String> {
         if self.list.len() >= MOST {
             return Err(format!("one worker makes at most {MOST} renditions: stop another one first"));
         }
@@ -70,15 +77,27 @@ impl Renditions {
         if spec.fps.is_some_and(|fps| FrameRate::new(fps.num, fps.den).is_none()) {
             return Err(format!("a frame rate is above 0 and at most {}", FrameRate::MAX));
         }
-        let stages = [Some(&stages.scale), stages.encode.as_ref()];
-        super::check_backends(stages.into_iter().flatten())
+        Ok(())
+    }
+
+    /// Finds the stages' places in this worker.
+    fn place(&self, stages: &Candidate) -> Result<Stages, String> {
+        let is_here = |stage: &Backend| match (stage, &self.device) {
+            (Backend::Software, _) => Ok(false),
+            (Backend::Vaapi { device }, Some(own)) if device == own.path() => Ok(true),
+            (Backend::Vaapi { device }, _) => Err(format!("the pictures are not on {device}: plan this in software")),
+        };
+        let scale = if is_here(&stages.scale)? { Place::Device } else { Place::Cpu };
+        let encodes_here = stages.encode.as_ref().map_or(Ok(false), is_here)?;
+        let clock = self.device.as_ref().map(|device| device.wait_clock().clone());
+        Ok(Stages { scale, encode_on: clock.filter(|_| encodes_here) })
     }
 
     /// Stops a rendition; one that is not there has failed before.
     pub fn remove(&mut self, id: RenditionId) {
         self.list.retain(|rendition| rendition.id != id);
-        let list = &self.list;
-        self.views.retain(|view| list.iter().any(|rendition| rendition.output.view() == view));
+        let wanted: Vec<_> = self.list.iter().map(|rendition| *rendition.output.view()).collect();
+        self.views.retain(&wanted);
     }
 
     /// Makes the next picture of an encoded rendition an IDR.
@@ -102,7 +121,7 @@ impl Renditions {
     pub fn finish(&mut self, link: &mut Link) -> Result<(), End> {
         self.each(link, |rendition, _, link| rendition.output.finish(link))?;
         self.list.clear();
-        self.views.retain(|_| false);
+        self.views.retain(&[]);
         Ok(())
     }
 
@@ -116,13 +135,14 @@ impl Renditions {
         for rendition in &mut self.list {
             match act(rendition, &mut self.views, link) {
                 Ok(()) => {}
-                Err(Fault::Rendition(error)) => failed.push((rendition.id, error.to_string())),
+                Err(Fault::Rendition(error)) => failed.push((rendition.id, End::from(error))),
                 Err(Fault::Worker(end)) => return Err(end),
             }
         }
-        for (id, message) in failed {
+        for (id, end) in failed {
             self.remove(id);
-            link.send(&FromWorker::RenditionFailed { id, message }, &[])?;
+            let End::Failed { kind, message } = end else { return Err(end) };
+            link.send(&FromWorker::RenditionFailed { id, kind, message }, &[])?;
         }
         Ok(())
     }

@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::End;
-use crate::av::{self, Decoder, Frame, Refusal, SourceShape};
+use crate::av::{self, Decoder, Device, Frame, Refusal, SourceShape};
 
 /// A decoded picture.
 pub struct Picture {
-    /// Its pixels.
+    /// Its pixels, in memory or in a device's surface.
     pub frame: Frame,
-    /// What they look like.
-    pub shape: SourceShape,
     /// Presentation time.
     pub pts: MediaTime,
     /// When its packet was received.
@@ -38,9 +36,9 @@ enum State {
 }
 
 impl Source {
-    /// A source of the pictures that `config` describes.
-    pub fn open(config: &VideoConfig) -> Result<Self, av::Error> {
-        let decoder = Decoder::open(config)?;
+    /// A source of the pictures that `config` describes, decoded on `device` or, without one, on the CPU.
+    pub fn open(config: &VideoConfig, device: Option<&Rc<Device>>) -> Result<Self, av::Error> {
+        let decoder = Decoder::open(config, device)?;
         Ok(Self { decoder, walls: Walls::default(), decoded: 0, broken: 0, state: State::Decoding })
     }
 
@@ -90,12 +88,12 @@ impl Source {
                     self.decoded += 1;
                     // Every packet has a time; a picture that lost its own cannot be placed.
                     let Some(pts) = frame.pts() else { continue };
-                    let Ok(shape) = SourceShape::of(&frame) else {
+                    if SourceShape::of(&frame).is_err() {
                         self.refuse();
                         continue;
-                    };
+                    }
                     let wall = self.walls.of(pts);
-                    show(Rc::new(Picture { frame, shape, pts, wall, serial: self.decoded }))?;
+                    show(Rc::new(Picture { frame, pts, wall, serial: self.decoded }))?;
                 }
                 Ok(None) => return Ok(()),
                 Err(_) => self.refuse(),

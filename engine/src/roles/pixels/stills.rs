@@ -7,12 +7,11 @@ use std::io::Write;
 use std::rc::Rc;
 
 use super::source::Picture;
-use super::views::Views;
+use super::views::{Place, PlacedView, Views};
 use super::{End, Link};
 use crate::av::{self, JpegEncoder, Layout, View};
 
 /// The newest picture, one that is kept for later, and what makes JPEGs of them.
-#[derive(Default)]
 pub struct Stills {
     newest: Option<Rc<Picture>>,
     kept: Option<Kept>,
@@ -26,6 +25,11 @@ struct Kept {
 }
 
 impl Stills {
+    /// None yet, made by way of `views`.
+    pub fn new(views: Views) -> Self {
+        Self { newest: None, kept: None, views, encoder: None }
+    }
+
     /// Takes note of a new picture.
     pub fn see(&mut self, picture: &Rc<Picture>) {
         self.newest = Some(Rc::clone(picture));
@@ -65,16 +69,17 @@ impl Stills {
         let size = resolve_size(picture.frame.size(), spec.crop, spec.width, spec.height)
             .map_err(|error| error.message().to_owned())?;
         let view = View { crop: spec.crop, size, layout: Layout::Jpeg };
+        let view = PlacedView { view, place: Place::Cpu };
         let jpeg = self.encode(picture, &view, spec.quality).map_err(|error| error.to_string())?;
         Ok((FrameHeader { pts: picture.pts, wall: picture.wall, size }, jpeg))
     }
 
-    fn encode(&mut self, picture: &Picture, view: &View, quality: u8) -> Result<&[u8], av::Error> {
+    fn encode(&mut self, picture: &Picture, view: &PlacedView, quality: u8) -> Result<&[u8], av::Error> {
         // Scaler and encoder of the last still serve the next one if it is alike, as it is when someone polls.
-        self.views.retain(|other| other == view);
-        let encoder = match self.encoder.take().filter(|encoder| encoder.size() == view.size) {
+        self.views.retain(std::slice::from_ref(view));
+        let encoder = match self.encoder.take().filter(|encoder| encoder.size() == view.view.size) {
             Some(encoder) => encoder,
-            None => JpegEncoder::open(view.size)?,
+            None => JpegEncoder::open(view.view.size)?,
         };
         self.encoder.insert(encoder).encode(self.views.make(picture, view)?, quality)
     }

@@ -1,0 +1,122 @@
+//! Decoding on a device: how FFmpeg is made to do it, and how its silence is understood.
+//!
+//! FFmpeg asks for a pixel format each time it sets a decoder up, and quietly decodes in software if the device does not
+//! take the stream. Here that is a failure: whoever planned this decoder for a device has other plans for the CPU.
+
+use ffmpeg_next::ffi::{self, AVPixelFormat};
+use std::ffi::c_int;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::codec::Codec;
+use super::device::Device;
+use super::error::{Error, Result};
+use super::frame::Frame;
+
+/// Surfaces beyond those that the codec refers to: each of 8 renditions may keep its last picture, stills keep two, and
+/// encoders hold on to the last ones for a moment.
+const SPARE_SURFACES: c_int = 8 + 2 + 4;
+/// More access units than any stream holds back before its first picture: 16 frames of reordering, in fields.
+const MOST_WITHOUT_PICTURE: u32 = 2 * 16 + 4;
+/// Pictures without trouble after which an error is forgotten: 20 s of a camera.
+const FORGIVEN_AFTER: u32 = 500;
+
+/// What goes on between a decoder and its device.
+pub(super) struct Hwaccel {
+    device: Rc<Device>,
+    /// Set when FFmpeg did not offer the device's surfaces.
+    is_refused: Arc<AtomicBool>,
+    errors: u32,
+    good: u32,
+    without_picture: u32,
+}
+
+impl Hwaccel {
+    /// Makes `codec`, which is not open yet, decode on `device`.
+    pub(super) fn install(codec: &mut Codec, device: &Rc<Device>) -> Result<Self> {
+        let is_refused = Arc::new(AtomicBool::new(false));
+        let reference = device.buffer().give()?;
+        let settings = codec.settings();
+        settings.hw_device_ctx = reference;
+        settings.opaque = Arc::as_ptr(&is_refused).cast_mut().cast();
+        settings.get_format = Some(choose_format);
+        settings.extra_hw_frames = SPARE_SURFACES;
+        let device = Rc::clone(device);
+        Ok(Self { device, is_refused, errors: 0, good: 0, without_picture: 0 })
+    }
+
+    /// Takes note of an access unit with slices that the decoder took.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if pictures are long overdue.
+    pub(super) fn sent(&mut self) -> Result<()> {
+        self.without_picture += 1;
+        if self.without_picture <= MOST_WITHOUT_PICTURE {
+            return Ok(());
+        }
+        let path = self.device.path();
+        Err(Error::Device(format!("{path} gave no picture for the last {MOST_WITHOUT_PICTURE} access units")))
+    }
+
+    /// Takes note of a picture.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if it was not decoded on the device.
+    pub(super) fn received(&mut self, frame: &Frame) -> Result<()> {
+        if !frame.is_surface() {
+            return Err(Error::Device(format!("a picture came from the software decoder, not from {}", self.device.path())));
+        }
+        self.without_picture = 0;
+        self.good += 1;
+        if self.good >= FORGIVEN_AFTER {
+            (self.good, self.errors) = (0, 0);
+        }
+        Ok(())
+    }
+
+    /// Judges what a call of the codec gave: errors that are not the device's are passed on.
+    pub(super) fn judge(&mut self, error: Error) -> Error {
+        let path = self.device.path();
+        if self.is_refused.load(Ordering::Relaxed) {
+            return Error::Device(format!("the driver of {path} does not decode this stream"));
+        }
+        if error.is_out_of_memory() {
+            return Error::Device(format!("{path} has no more surfaces: {error}"));
+        }
+        if error.is_io() {
+            (self.errors, self.good) = (self.errors + 1, 0);
+            if self.errors > 1 {
+                return Error::Device(format!("{path} failed more than once: {error}"));
+            }
+        }
+        error
+    }
+}
+
+/// FFmpeg's question which of the formats in `offered` a decoder is to give.
+unsafe extern "C" fn choose_format(
+    context: *mut ffi::AVCodecContext,
+    offered: *const AVPixelFormat,
+) -> AVPixelFormat {
+    const VAAPI: c_int = AVPixelFormat::AV_PIX_FMT_VAAPI as c_int;
+    const END: c_int = AVPixelFormat::AV_PIX_FMT_NONE as c_int;
+    // Read as integers: a newer FFmpeg may offer formats that the bindings do not know.
+    let mut next = offered.cast::<c_int>();
+    loop {
+        // SAFETY: FFmpeg's list goes on until END, and `next` has not passed it.
+        let format = unsafe { next.read() };
+        match format {
+            VAAPI => return AVPixelFormat::AV_PIX_FMT_VAAPI,
+            END => break,
+            _ => next = next.wrapping_add(1),
+        }
+    }
+    // SAFETY: FFmpeg passes the context that `install` prepared.
+    let flag = unsafe { (*context).opaque }.cast::<AtomicBool>();
+    // SAFETY: `opaque` is the flag of the `Hwaccel` that lives beside the codec.
+    if let Some(is_refused) = unsafe { flag.as_ref() } {
+        is_refused.store(true, Ordering::Relaxed);
+    }
+    AVPixelFormat::AV_PIX_FMT_NONE
+}
