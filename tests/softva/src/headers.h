@@ -1,0 +1,9 @@
+#include <va/va.h>
+#include <va/va_backend.h>
+#include <va/va_backend_vpp.h>
+#include <va/va_dec_hevc.h>
+#include <va/va_dec_jpeg.h>
+#include <va/va_drmcommon.h>
+#include <va/va_enc_h264.h>
+#include <va/va_enc_jpeg.h>
+#include <va/va_vpp.h>

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Runs a command as on a machine with an Intel GPU: its own /dev/dri and sysfs entries, and the driver of tests/softva.
+#
+#   with-softva.sh PERSONALITY CONTROL_FILE COMMAND [ARGUMENT...]
+#
+# PERSONALITY   haswell | skylake-free | alderlake
+# CONTROL_FILE  the file of tests/softva/src/control.rs, made by the test; "-" for none
+# SOFTVA_DIR    folder of libsoftva_drv_video.so; else the newest below $CARGO_TARGET_DIR or target/
+# SOFTVA_GROUP  number of a group to own the nodes, which then have mode 0660 (needs root)
+#
+# It needs no device and no kernel module: libva asks of a render node only that it is a character device with a folder
+# device/drm in sysfs. The nodes are bind mounts of /dev/null and /dev/zero in a mount namespace of the command's own.
+set -euo pipefail
+
+fail() { echo "with-softva.sh: $*" >&2 && exit 125; }
+(($# >= 3)) || fail "usage: with-softva.sh PERSONALITY CONTROL_FILE COMMAND [ARGUMENT...]"
+
+if [[ ${SOFTVA_STAGE-} != inside ]]; then
+    as_who=(--mount)
+    ((EUID == 0)) || as_who=(--map-root-user --mount)
+    unshare "${as_who[@]}" true 2>/dev/null ||
+        fail "this needs a mount namespace (unshare ${as_who[*]}) and the system refuses it." \
+            "In a container allow user namespaces, e.g. docker run --security-opt seccomp=unconfined --cap-add SYS_ADMIN."
+    SOFTVA_STAGE=inside exec unshare "${as_who[@]}" -- "$0" "$@"
+fi
+unset SOFTVA_STAGE
+
+personality=$1 control=$2
+shift 2
+
+# PCI id and kernel driver are what lspci and udevadm would say of such a machine.
+case $personality in
+    haswell) device=0x041a driver=i915 ;;
+    skylake-free) device=0x1912 driver=i915 ;;
+    alderlake) device=0x46d1 driver=i915 ;;
+    *) fail "no personality '$personality': take haswell, skylake-free or alderlake" ;;
+esac
+
+here=$(cd "$(dirname "$0")/../.." && pwd)
+if [[ -z ${SOFTVA_DIR-} ]]; then
+    target=${CARGO_TARGET_DIR:-$here/target}
+    newest=$(find "$target" -maxdepth 3 -name libsoftva_drv_video.so -printf '%T@ %h\n' 2>/dev/null | sort -rn | head -n 1) || true
+    [[ -n $newest ]] || fail "no libsoftva_drv_video.so below $target: run cargo build -p softva"
+    SOFTVA_DIR=${newest#* }
+fi
+[[ -e $SOFTVA_DIR/libsoftva_drv_video.so ]] || fail "no libsoftva_drv_video.so in $SOFTVA_DIR"
+
+# A new /dev with the usual nodes of the old one, for /dev may be shared with the world outside.
+old_dev=$(mktemp -d)
+mount --rbind /dev "$old_dev"
+mount -t tmpfs -o mode=755 softva-dev /dev
+for node in null zero full random urandom tty; do
+    touch "/dev/$node"
+    mount --bind "$old_dev/$node" "/dev/$node"
+done
+for folder in shm pts mqueue; do
+    [[ -d $old_dev/$folder ]] || continue
+    mkdir "/dev/$folder"
+    mount --rbind "$old_dev/$folder" "/dev/$folder"
+done
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+ln -s fd/1 /dev/stdout
+ln -s fd/2 /dev/stderr
+mkdir -p /dev/dri/by-path
+
+mount -t tmpfs -o mode=755 softva-sys /sys/dev/char
+gpu=devices/pci0000:00/0000:00:02.0
+mkdir -p "/sys/dev/char/$gpu/drm" "/sys/dev/char/bus/pci/drivers/$driver"
+cd "/sys/dev/char/$gpu"
+echo 0x8086 >vendor
+echo "$device" >device
+echo 0x030000 >class
+echo 0x06 >revision
+printf 'DRIVER=%s\nPCI_CLASS=30000\nPCI_ID=8086:%s\nPCI_SLOT_NAME=0000:00:02.0\n' "$driver" "${device#0x}" >uevent
+ln -s "../../../bus/pci/drivers/$driver" driver
+
+# name, kind of by-path link, and the device that stands in for it
+add_node() {
+    touch "/dev/dri/$1"
+    if [[ -n ${SOFTVA_GROUP-} ]]; then
+        rm "/dev/dri/$1"
+        cp --archive "$old_dev/$3" "/dev/dri/$1"
+        chown "0:$SOFTVA_GROUP" "/dev/dri/$1"
+        chmod 0660 "/dev/dri/$1"
+    else
+        mount --bind "$old_dev/$3" "/dev/dri/$1"
+    fi
+    ln -s "../$1" "/dev/dri/by-path/pci-0000:00:02.0-$2"
+    local number
+    number=$(stat --format='%Hr:%Lr' "$old_dev/$3")
+    mkdir "drm/$1"
+    ln -s ../../../0000:00:02.0 "drm/$1/device"
+    echo "$number" >"drm/$1/dev"
+    printf 'MAJOR=%s\nMINOR=%s\nDEVNAME=dri/%s\nDEVTYPE=drm_minor\n' "${number%:*}" "${number#*:}" "$1" >"drm/$1/uevent"
+    ln -s "$gpu/drm/$1" "/sys/dev/char/$number"
+}
+add_node card0 card zero
+add_node renderD128 render null
+cd "$OLDPWD"
+
+umount --lazy "$old_dev"
+rmdir "$old_dev"
+
+export LIBVA_DRIVERS_PATH=$SOFTVA_DIR LIBVA_DRIVER_NAME=libsoftva
+if [[ $control == - ]]; then
+    export LIBVA_SOFTVA=$personality
+else
+    LIBVA_SOFTVA=$personality:$(realpath "$control")
+    export LIBVA_SOFTVA
+fi
+exec "$@"
