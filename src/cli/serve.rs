@@ -108,11 +108,8 @@ impl Service {
 
     /// Streams start where they will stay: on the hardware, if it proves itself within this time.
     async fn look_for_devices(&self) {
-        let looked = self.devices.clone();
-        let looking = self.tasks.spawn({
-            let cancel = self.cancel.clone();
-            async move { cancel.run_until_cancelled(looked.look()).await.is_some() }
-        });
+        let (devices, cancel) = (self.devices.clone(), self.cancel.clone());
+        let looking = self.tasks.spawn(async move { cancel.run_until_cancelled(devices.look()).await.is_some() });
         if tokio::time::timeout(DEVICES_PATIENCE, looking).await.is_err() {
             tracing::warn!("the devices are still being tried; streams start in software");
         }
@@ -199,8 +196,9 @@ impl Service {
             tracing::warn!("changes to 'server' and 'limits' take effect at the next start");
         }
         if config.hardware.device != self.config.hardware.device {
-            self.devices.choose(config.hardware.device.clone());
-            self.look_for_devices().await;
+            let (devices, cancel) = (self.devices.clone(), self.cancel.clone());
+            devices.choose(config.hardware.device.clone());
+            self.tasks.spawn(async move { cancel.run_until_cancelled(devices.look()).await.is_some() });
         }
         self.metrics.config_loads.with_label_values(&["applied"]).inc();
         match self.streams.apply(config.streams.clone()).await {

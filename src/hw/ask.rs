@@ -12,6 +12,9 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 /// The same for one trial: some frames decoded, scaled or encoded.
 const TRIAL_PATIENCE: Duration = Duration::from_secs(20);
 
+/// The most of what a driver calls itself that is kept, in characters.
+const LONGEST_NAME: usize = 200;
+
 /// What came of asking.
 pub(super) enum Answer {
     /// The driver's table.
@@ -45,7 +48,9 @@ pub(super) async fn probe(spawner: &Arc<Spawner>, path: &str) -> Answer {
         Err(reason) => return Answer::NotAsked(reason),
     };
     match next(&mut worker, PROBE_PATIENCE).await {
-        Heard::Message(FromWorker::Probed(Ok(table))) => Answer::Table(table),
+        Heard::Message(FromWorker::Probed(Ok(table))) => {
+            Answer::Table(DeviceTable { vendor_string: printable(&table.vendor_string), ..table })
+        }
         Heard::Message(FromWorker::Probed(Err(error))) => Answer::Trouble(error),
         Heard::Message(FromWorker::Failed { message, .. }) => Answer::NotAsked(message),
         Heard::Message(_) => Answer::NotAsked("the worker answered something else".into()),
@@ -77,6 +82,11 @@ pub(super) async fn trials(spawner: &Arc<Spawner>, path: &str) -> Trials {
             }
         }
     }
+}
+
+/// What a driver says goes to terminals and logs.
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(LONGEST_NAME).collect()
 }
 
 async fn begin(spawner: &Arc<Spawner>, path: &str, role: Role) -> Result<Worker, String> {

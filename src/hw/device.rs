@@ -165,3 +165,66 @@ fn covers(capability: Capability, entry: &TableEntry) -> bool {
         Capability::EncodeJpeg => encodes(Codec::Mjpeg),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hw::ask::Tried;
+    use crate::hw::remedy::not_probed;
+
+    fn device() -> Device {
+        let entry = |profile, entrypoint| TableEntry {
+            profile,
+            entrypoint,
+            rate_control: vec![],
+            max_size: None,
+            rt_formats: vec![],
+            surface_formats: vec![],
+        };
+        let entries = vec![
+            entry(Profile::H264Main, Entrypoint::Vld),
+            entry(Profile::H264Main, Entrypoint::EncSliceLp),
+            entry(Profile::HevcMain10, Entrypoint::Vld),
+            entry(Profile::None, Entrypoint::VideoProc),
+            entry(Profile::Vc1Main, Entrypoint::Vld),
+        ];
+        let table = DeviceTable { va_driver: Some("iHD".into()), vendor_string: "Intel iHD".into(), entries };
+        Device::new("/dev/dri/renderD128".into(), None, Ok(table))
+    }
+
+    fn proofs(trials: &Trials) -> Vec<Proof> {
+        let mut device = device();
+        device.apply(trials);
+        device.claims.into_iter().map(|claim| claim.proof).collect()
+    }
+
+    fn tried(capability: Capability, failure: Option<&str>) -> Tried {
+        Tried { capability, failure: failure.map(str::to_owned) }
+    }
+
+    #[test]
+    fn trials_speak_for_the_claims_that_they_cover() {
+        let results = vec![
+            tried(Capability::Decode { codec: VideoCodec::H264, bit_depth: 8 }, None),
+            tried(Capability::Decode { codec: VideoCodec::Hevc, bit_depth: 8 }, Some("it has no such profile")),
+            tried(Capability::Encode { codec: VideoCodec::H264 }, Some("packets of 0 bytes")),
+        ];
+        let failed = Proof::Failed { reason: "packets of 0 bytes".into() };
+        let expected = [Proof::Proved, failed.clone(), Proof::Untried, Proof::Untried, Proof::Untried];
+        assert_eq!(proofs(&Trials { tried: results.clone(), cut_short: None }), expected);
+        // The driver aborted in its third trial: what was to come is not to be trusted, what needs no trial is left.
+        let reason = "the trial's worker ended (killed by signal 6 (ABORT))";
+        let cut = Proof::Failed { reason: reason.into() };
+        let expected = [Proof::Proved, failed, cut.clone(), cut, Proof::Untried];
+        assert_eq!(proofs(&Trials { tried: results, cut_short: Some(reason.into()) }), expected);
+    }
+
+    #[test]
+    fn a_device_in_trouble_claims_nothing() {
+        let device = Device::new("/dev/dri/renderD128".into(), None, Err(not_probed("no engine")));
+        assert!(!device.capabilities().is_usable());
+        assert_eq!(device.report().profiles, []);
+        assert!(device.report().error.unwrap().message.contains("no engine"));
+        assert_eq!(device.node_name(), "renderD128");
+    }
+}

@@ -46,7 +46,7 @@ pub enum WorkerEvent {
     Exited(Exit),
 }
 
-/// How a worker ended, for people: `exit code 1`, `killed by signal 9 (SIGKILL)`.
+/// How a worker ended, for people: `exit code 1`, `killed by signal 9 (KILL)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
     /// What happened.
@@ -171,9 +171,10 @@ fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => {
-            let name = rustix::process::Signal::from_named_raw(signal).map(|signal| format!("{signal:?}"));
-            let name = name.unwrap_or_default().to_uppercase();
-            format!("killed by signal {signal}{}", if name.is_empty() { name } else { format!(" ({name})") })
+            let known = rustix::process::Signal::from_named_raw(signal).map(|signal| format!("{signal:?}"));
+            // rustix prints `"Signal::KILL"`, quotes included.
+            let name = known.as_deref().and_then(|text| text.trim_matches('"').rsplit("::").next());
+            format!("killed by signal {signal}{}", name.map(|name| format!(" ({name})")).unwrap_or_default())
         }
         (None, None) => "ended".into(),
     }

@@ -197,9 +197,11 @@ pub enum Scale {
 
 impl Job {
     /// Whether pictures must pass through video processing on their way: to be scaled, or to reach a form that encoders
-    /// take. MJPEG decodes into the camera's chroma format, and encoders take 8 bits in 4:2:0.
+    /// take. MJPEG decodes into the camera's chroma format, and encoders take 8 bits in 4:2:0; JPEG is full range, and
+    /// cameras send limited range.
     pub(super) fn needs_processing(&self) -> bool {
-        let convert = self.encode.is_some() && (self.input.bit_depth > 8 || self.input.codec == Codec::Mjpeg);
+        let from = self.input.bit_depth > 8 || self.input.codec == Codec::Mjpeg;
+        let convert = self.encode.is_some_and(|encode| from || encode == Codec::Mjpeg);
         self.scale == Scale::Needed || convert
     }
 }

@@ -85,6 +85,42 @@ fn every_gate_before_the_driver_is_told_apart() {
     assert!(message.contains("LIBVA_DRIVER_NAME=nosuch") && message.contains("unset it"), "{message}");
 }
 
+/// A VA driver in a folder of its own: `code` is C.
+fn driver(code: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("driver.c");
+    std::fs::write(&source, code).unwrap();
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(folder.path().join("odd_drv_video.so"))
+        .arg(source)
+        .status();
+    assert!(built.expect("cc runs: `make test` installs it").success());
+    folder
+}
+
+#[test]
+fn a_driver_that_refuses_or_aborts_is_reported() {
+    let probe = |code: &str| {
+        let folder = driver(code);
+        let probe = run(Command::new(WITH_NODE)
+            .args(["/dev/null", CAMSHAFT, "probe", "--json"])
+            .env("LIBVA_DRIVERS_PATH", folder.path())
+            .env("LIBVA_DRIVER_NAME", "odd"));
+        (trouble(&probe), probe.err)
+    };
+    let ((kind, message), _) = probe("int __vaDriverInit_1_0(void *context) { return 0x12; }");
+    assert_eq!(kind, "wrong_driver_forced");
+    assert!(message.contains("will not have Haswell (8086:041a)") && message.contains("unset it"), "{message}");
+    let ((kind, message), log) = probe(
+        "#include <stdlib.h>\n#include <stdio.h>\n\
+         int __vaDriverInit_1_0(void *context) { fputs(\"its last words\\n\", stderr); abort(); }",
+    );
+    assert_eq!(kind, "driver_failed");
+    assert!(message.contains("killed by signal 6 (ABORT)"), "{message}");
+    assert!(log.contains("its last words"), "{log}");
+}
+
 #[test]
 fn a_device_is_shown_with_all_its_facts() {
     let report = camshaft("/dev/null", &["probe", "--json"]).json();
