@@ -60,6 +60,10 @@ pub struct Metrics {
     pub worker_rss_bytes: IntGaugeVec,
     /// CPU time of a worker.
     pub worker_cpu_seconds: CounterVec,
+    /// Time that the GPU's engines worked for a worker.
+    pub gpu_seconds: CounterVec,
+    /// Time that a worker waited for the GPU.
+    pub gpu_wait_seconds: CounterVec,
     /// From a picture's packet being received to its rendition leaving the worker.
     pub stage_latency: HistogramVec,
     /// Stills served by how they were made.
@@ -158,6 +162,16 @@ impl Metrics {
                 "CPU time of workers",
                 &["stream", "role"],
             ),
+            gpu_seconds: table.float_counters(
+                "gpu_seconds_total",
+                "Time that the GPU's engines worked for a stream; absent where the kernel does not say",
+                STREAM,
+            ),
+            gpu_wait_seconds: table.float_counters(
+                "gpu_wait_seconds_total",
+                "Time that a stream's workers waited for the GPU",
+                STREAM,
+            ),
             stage_latency: table.histograms(
                 "delivery_latency_seconds",
                 "From a picture's packet being received to the picture being handed to consumers",
@@ -220,7 +234,9 @@ impl Metrics {
         ] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
-        remove_stream(&self.worker_cpu_seconds, id, |labels| self.worker_cpu_seconds.remove(labels));
+        for vec in [&self.worker_cpu_seconds, &self.gpu_seconds, &self.gpu_wait_seconds] {
+            remove_stream(vec, id, |labels| vec.remove(labels));
+        }
         remove_stream(&self.stage_latency, id, |labels| self.stage_latency.remove(labels));
     }
 }

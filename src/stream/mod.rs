@@ -42,7 +42,7 @@ use facts::SourceFacts;
 use pixels::{Command, Pixels, PixelsSetup};
 use rendition::{RenditionKey, Sink};
 use source::SourceTask;
-use status::{AccelStatus, RingStatus, SourceStatus, State, Status, WorkersStatus};
+use status::{AccelStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
 
 /// Which moment a still shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -277,7 +277,10 @@ impl Stream {
             ring: RingStatus { seconds: ring.seconds, bytes: ring.bytes, joinable: ring.joinable },
             workers: WorkersStatus {
                 ingest: facts.worker.and_then(|pid| facts::worker_status(pid, facts.restarts)),
-                pixels: pixels.worker.and_then(|pid| facts::worker_status(pid, pixels.restarts)),
+                pixels: pixels
+                    .worker
+                    .and_then(|pid| facts::worker_status(pid, pixels.restarts))
+                    .map(|worker| WorkerStatus { gpu_seconds: pixels.gpu_seconds, ..worker }),
             },
         }
     }

@@ -7,6 +7,7 @@
 //!                    └──configuration changed: again, from the packet that carries it
 //! ```
 
+mod gpu;
 mod renditions;
 mod session;
 mod stages;
@@ -80,6 +81,8 @@ pub struct PixelsFacts {
     pub worker: Option<u32>,
     /// Workers that died and were replaced.
     pub restarts: u64,
+    /// Time that the GPU's engines worked for the worker, in seconds, where the kernel says.
+    pub gpu_seconds: Option<f64>,
     /// What runs where, and since when.
     pub accel: Option<(Candidate, SystemTime)>,
     /// Why not the hardware.
@@ -235,7 +238,7 @@ impl PixelsTask {
             }
         };
         let reader = self.setup.ring.reader(self.start);
-        let session = Session::start(&self.setup, reader, config, candidate.clone()).await;
+        let session = Session::start(&self.setup, self.view.clone(), reader, config, candidate.clone()).await;
         let mut session = match session {
             Ok(session) => session,
             Err(error) => return Ended::Died { reason: error.chain() },
@@ -246,6 +249,7 @@ impl PixelsTask {
         session.close(&ended).await;
         self.view.update(|facts| {
             facts.worker = None;
+            facts.gpu_seconds = None;
             facts.accel = None;
         });
         tracing::debug!(stream = self.setup.metrics.id(), pid, ?ended, "pixels worker ended");
@@ -313,7 +317,8 @@ impl PixelsTask {
 
 /// A death's reason as a metric label: few values, whatever the text says.
 fn class_of(reason: &str) -> &'static str {
-    const CLASSES: [(&str, &str); 5] = [
+    const CLASSES: [(&str, &str); 6] = [
+        ("device: ", "device"),
         ("no progress", "hang"),
         ("memory", "memory"),
         ("signal", "signal"),

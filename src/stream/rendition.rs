@@ -99,6 +99,11 @@ impl Rendition {
         failure.as_ref().map(|(kind, message)| Error::new(*kind, message.clone()))
     }
 
+    /// Where the worker makes it.
+    pub fn stages(&self) -> Option<Candidate> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Notes where the worker makes it.
     pub fn set_stages(&self, stages: Option<Candidate>) {
         *self.stages.lock().unwrap_or_else(PoisonError::into_inner) = stages;
@@ -138,7 +143,7 @@ impl Rendition {
 
     /// As the API shows it.
     pub fn status(&self) -> RenditionStatus {
-        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stages = self.stages();
         RenditionStatus {
             key: self.name(),
             decode_scale: stages.as_ref().map(|stages| stages.scale.accel().to_owned()),

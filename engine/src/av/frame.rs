@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use std::ptr::{self, NonNull};
 
 use super::error::{Error, Result, check, check_pointer};
-use super::pixel::native;
+use super::pixel::{SourceFormat, native};
 
 const NO_PTS: i64 = ffi::AV_NOPTS_VALUE;
 
@@ -208,14 +208,30 @@ impl Frame {
         write_enum((&raw mut frame.color_trc).cast(), color.transfer);
     }
 
+    /// The planes without padding, in the frame's own format: 4:2:0 with 8 or 10 bits.
+    pub fn samples(&self) -> Result<Vec<u8>> {
+        let frame = self.get();
+        let format = SourceFormat::from_raw(frame.format)
+            .ok_or_else(|| Error::Unsupported(format!("samples of FFmpeg's pixel format {}", frame.format)))?;
+        // SAFETY: any format and size are allowed; a bad one gives an error.
+        let length = unsafe { ffi::av_image_get_buffer_size(format.native(), frame.width, frame.height, 1) };
+        let length = check("measure picture", length)?;
+        let mut out = vec![0; length as usize];
+        self.copy_planes(format.native(), &mut out)?;
+        Ok(out)
+    }
+
     /// Replaces `out` by the planes without padding, in the layout of `format`, which must be the frame's own or, for
     /// [`PixelFormat::Gray`], one whose first plane is luma of 8 bits.
     pub fn copy_to(&self, format: PixelFormat, out: &mut Vec<u8>) -> Result<()> {
+        out.resize(format.frame_bytes(self.size()), 0);
+        self.copy_planes(native(format), out)
+    }
+
+    fn copy_planes(&self, format: AVPixelFormat, out: &mut [u8]) -> Result<()> {
         let frame = self.get();
-        let length = format.frame_bytes(self.size());
-        let capacity = c_int::try_from(length)
+        let capacity = c_int::try_from(out.len())
             .map_err(|_| Error::Unsupported(format!("a picture of {} is too large to copy", self.size())))?;
-        out.resize(length, 0);
         // SAFETY: the planes belong to a valid frame of this size, and FFmpeg checks that `out` is long enough.
         let copied = unsafe {
             ffi::av_image_copy_to_buffer(
@@ -223,7 +239,7 @@ impl Frame {
                 capacity,
                 frame.data.as_ptr().cast(),
                 frame.linesize.as_ptr(),
-                native(format),
+                format,
                 frame.width,
                 frame.height,
                 1,

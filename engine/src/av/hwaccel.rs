@@ -65,7 +65,10 @@ impl Hwaccel {
     /// [`Error::Device`] if it was not decoded on the device.
     pub(super) fn received(&mut self, frame: &Frame) -> Result<()> {
         if !frame.is_surface() {
-            return Err(Error::Device(format!("a picture came from the software decoder, not from {}", self.device.path())));
+            return Err(Error::Device(format!(
+                "a picture came from the software decoder, not from {}",
+                self.device.path()
+            )));
         }
         self.without_picture = 0;
         self.good += 1;
@@ -95,10 +98,7 @@ impl Hwaccel {
 }
 
 /// FFmpeg's question which of the formats in `offered` a decoder is to give.
-unsafe extern "C" fn choose_format(
-    context: *mut ffi::AVCodecContext,
-    offered: *const AVPixelFormat,
-) -> AVPixelFormat {
+unsafe extern "C" fn choose_format(context: *mut ffi::AVCodecContext, offered: *const AVPixelFormat) -> AVPixelFormat {
     const VAAPI: c_int = AVPixelFormat::AV_PIX_FMT_VAAPI as c_int;
     const END: c_int = AVPixelFormat::AV_PIX_FMT_NONE as c_int;
     // Read as integers: a newer FFmpeg may offer formats that the bindings do not know.

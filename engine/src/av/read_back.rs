@@ -61,10 +61,7 @@ impl Copy {
 impl ReadBack {
     /// Reads surfaces of `device`.
     pub fn new(device: &Device) -> Self {
-        Self {
-            wait: device.wait_clock().clone(),
-            choice: Choice::Measuring { copy: Vec::new(), map: Vec::new() },
-        }
+        Self { wait: device.wait_clock().clone(), choice: Choice::Measuring { copy: Vec::new(), map: Vec::new() } }
     }
 
     /// Replaces the picture in `copy` by that of `surface`.

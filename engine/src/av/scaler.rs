@@ -1,6 +1,7 @@
 //! Crop, scale and convert pictures, in software.
 
 use camshaft::media::{Crop, Geometry, PixelFormat};
+use ffmpeg_next::ffi::AVPixelFormat::{AV_PIX_FMT_BGR24, AV_PIX_FMT_RGB24, AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV420P10LE};
 use ffmpeg_next::ffi::{self, AVPixelFormat};
 use std::ffi::{CStr, c_int};
 use std::ptr::{self, NonNull};
@@ -46,9 +47,8 @@ impl SourceShape {
     /// [`Error::Unsupported`] for a pixel format other than 4:2:0 with 8 or 10 bits.
     pub fn of(frame: &Frame) -> Result<Self> {
         let raw = frame.sample_format();
-        let format = SourceFormat::from_raw(raw).ok_or_else(|| {
-            Error::Unsupported(format!("pictures in FFmpeg's pixel format {raw} are not handled"))
-        })?;
+        let format = SourceFormat::from_raw(raw)
+            .ok_or_else(|| Error::Unsupported(format!("pictures in FFmpeg's pixel format {raw} are not handled")))?;
         Ok(Self { size: frame.size(), format, color: frame.color() })
     }
 
@@ -74,6 +74,8 @@ impl SourceShape {
 /// Makes pictures of one view from pictures of one shape, into one frame that it uses again and again.
 pub struct Scaler {
     raw: NonNull<ffi::SwsContext>,
+    /// Makes planar pictures first, where that is the shorter way.
+    planar: Option<Box<Scaler>>,
     shape: SourceShape,
     crop: Crop,
     output: Frame,
@@ -85,33 +87,56 @@ impl Scaler {
     /// # Errors
     /// [`Error::Unsupported`] if the crop lies outside the picture; FFmpeg's for sizes that it cannot scale to.
     pub fn new(shape: SourceShape, view: &View) -> Result<Self> {
-        let whole = Crop { width: shape.size.width, height: shape.size.height, x: 0, y: 0 };
-        let crop = view.crop.unwrap_or(whole);
+        let crop = view.crop.unwrap_or(whole(shape.size));
         if !crop.fits(shape.size) {
             let message = format!("crop {crop} (W:H:X:Y) does not fit into the source's {}", shape.size);
             return Err(Error::Unsupported(message));
         }
         let (format, color) = output_format(&shape, view.layout);
-        let mut output = Frame::with_planes(view.size, format)?;
+        if let Some(planar) = planar_step(shape.format, format) {
+            let planar = Self::between(shape, crop, crop.geometry(), planar, shape.color)?;
+            let planar_shape = SourceShape::of(&planar.output)?;
+            let mut second = Self::between(planar_shape, whole(planar_shape.size), view.size, format, color)?;
+            second.planar = Some(Box::new(planar));
+            return Ok(second);
+        }
+        Self::between(shape, crop, view.size, format, color)
+    }
+
+    fn between(
+        shape: SourceShape,
+        crop: Crop,
+        size: Geometry,
+        format: AVPixelFormat,
+        color: ColorTags,
+    ) -> Result<Self> {
+        let mut output = Frame::with_planes(size, format)?;
         output.describe(format, color);
         // SAFETY: no preconditions; null means that memory ran out.
         let raw = check_pointer("allocate scaler", unsafe { ffi::sws_alloc_context() })?;
-        let mut scaler = Self { raw, shape, crop, output };
+        let mut scaler = Self { raw, planar: None, shape, crop, output };
         scaler.configure(format, c_int::from(color.is_full_range()))?;
         Ok(scaler)
     }
 
     /// The shape that this scaler takes.
     pub fn shape(&self) -> SourceShape {
-        self.shape
+        self.planar.as_ref().map_or(self.shape, |planar| planar.shape)
     }
 
     /// Makes the view of `frame`, which must have the scaler's shape.
     pub fn scale(&mut self, frame: &Frame) -> Result<()> {
-        if SourceShape::of(frame)? != self.shape {
+        if SourceShape::of(frame)? != self.shape() {
             return Err(Error::Unsupported("the picture is not of the scaler's shape".into()));
         }
-        let (planes, strides) = self.cropped(frame);
+        let frame = match &mut self.planar {
+            Some(planar) => {
+                planar.scale(frame)?;
+                &planar.output
+            }
+            None => frame,
+        };
+        let (planes, strides) = cropped(frame, self.shape.format, self.crop);
         let rows = self.crop.height as c_int;
         let output = self.output.get_mut();
         // SAFETY: the planes hold at least `rows` rows of the size that the context was made for, in and out.
@@ -174,24 +199,38 @@ impl Scaler {
         check("set up scaler", unsafe { ffi::av_opt_set_int(self.raw.as_ptr().cast(), option.as_ptr(), value, 0) })?;
         Ok(())
     }
+}
 
-    /// The planes of `frame` from the crop's corner on, and their strides.
-    fn cropped(&self, frame: &Frame) -> ([*const u8; 4], [c_int; 4]) {
-        // Chroma has half the columns and rows. The corner is rounded to them, and luma follows so that colours stay
-        // in place.
-        let (x, y) = (self.crop.x as usize / 2, self.crop.y as usize / 2);
-        let frame = frame.get();
-        let mut planes = [ptr::null(); 4];
-        let mut strides = [0; 4];
-        let format = self.shape.format;
-        for (index, (columns, rows)) in format.planes().iter().enumerate() {
-            strides[index] = frame.linesize[index];
-            let (column, row) = (x * columns * format.sample_bytes(), y * rows);
-            let offset = row as isize * strides[index] as isize + column as isize;
-            planes[index] = frame.data[index].cast_const().wrapping_offset(offset);
-        }
-        (planes, strides)
+/// The format to make first where a picture comes from a GPU: what follows is then the same to the bit as for a picture
+/// of the CPU's decoder, and swscale's fast way to RGB is for planar pictures only.
+fn planar_step(from: SourceFormat, to: AVPixelFormat) -> Option<AVPixelFormat> {
+    match (from, to) {
+        (SourceFormat::Nv12, AV_PIX_FMT_RGB24 | AV_PIX_FMT_BGR24) => Some(AV_PIX_FMT_YUV420P),
+        (SourceFormat::P010, AV_PIX_FMT_YUV420P10LE) => None,
+        (SourceFormat::P010, _) => Some(AV_PIX_FMT_YUV420P10LE),
+        _ => None,
     }
+}
+
+/// The planes of `frame` from the crop's corner on, and their strides.
+fn cropped(frame: &Frame, format: SourceFormat, crop: Crop) -> ([*const u8; 4], [c_int; 4]) {
+    // Chroma has half the columns and rows. The corner is rounded to them, and luma follows so that colours stay
+    // in place.
+    let (x, y) = (crop.x as usize / 2, crop.y as usize / 2);
+    let frame = frame.get();
+    let mut planes = [ptr::null(); 4];
+    let mut strides = [0; 4];
+    for (index, (columns, rows)) in format.planes().iter().enumerate() {
+        strides[index] = frame.linesize[index];
+        let (column, row) = (x * columns * format.sample_bytes(), y * rows);
+        let offset = row as isize * strides[index] as isize + column as isize;
+        planes[index] = frame.data[index].cast_const().wrapping_offset(offset);
+    }
+    (planes, strides)
+}
+
+fn whole(size: Geometry) -> Crop {
+    Crop { width: size.width, height: size.height, x: 0, y: 0 }
 }
 
 impl Drop for Scaler {
@@ -214,7 +253,7 @@ fn output_format(shape: &SourceShape, layout: Layout) -> (AVPixelFormat, ColorTa
         Layout::Raw(PixelFormat::Gray) if shape.is_full_range() => (native(PixelFormat::I420), limited),
         Layout::Raw(format) => (native(format), limited),
         Layout::Jpeg => (native(PixelFormat::I420), shape.color.as_full()),
-        Layout::TenBit => (AVPixelFormat::AV_PIX_FMT_YUV420P10LE, limited),
+        Layout::TenBit => (AV_PIX_FMT_YUV420P10LE, limited),
     }
 }
 

@@ -59,6 +59,11 @@ impl Renditions {
         self.held.values().map(|held| &held.rendition)
     }
 
+    /// The rendition of that name, if it is still there.
+    pub fn get(&self, id: RenditionId) -> Option<Arc<Rendition>> {
+        self.held.get(&id).map(|held| held.rendition.clone())
+    }
+
     /// The newest time delivered of `id`.
     pub fn delivered(&self, id: RenditionId) -> Option<MediaTime> {
         self.held.get(&id)?.delivered

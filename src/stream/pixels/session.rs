@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::rendition::Rendition;
+use super::gpu::GpuUse;
 use super::renditions::Renditions;
-use super::{Command, PixelsSetup, stages};
+use super::{Command, PixelsSetup, View, stages};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hw::Lease;
 use crate::link::{
-    FromWorker, Outgoing, PixelsTask as PixelsRole, Program, Role, ToWorker, Worker, WorkerEvent, usage,
+    FailureKind, FromWorker, Outgoing, PixelsTask as PixelsRole, Program, RenditionId, Role, ToWorker, Worker,
+    WorkerEvent, usage,
 };
-use crate::media::{Frame, MediaTime, Packet, PixelFormat, StillSpec, Track, VideoConfig};
-use crate::plan::Candidate;
+use crate::media::{Frame, MediaTime, Packet, PixelFormat, RenditionSpec, StillSpec, Track, VideoConfig};
+use crate::plan::{Backend, Candidate, Policy};
 use crate::ring::{Read, Reader};
 
 /// How often progress and memory are looked at.
@@ -60,6 +62,8 @@ pub struct Session {
     broken: u64,
     stills: HashMap<u32, oneshot::Sender<Option<Frame>>>,
     next_still: u32,
+    view: Arc<View>,
+    gpu: GpuUse,
     /// Counts the stream on its device.
     _lease: Option<Lease>,
     /// The source has changed; the old worker is giving out its last pictures.
@@ -67,12 +71,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts a worker for packets of `config`, read by `reader`.
+    /// Starts a worker for packets of `config`, read by `reader`; what it uses is shown in `view`.
     ///
     /// # Errors
     /// If no process can be started.
     pub async fn start(
         setup: &PixelsSetup,
+        view: Arc<View>,
         reader: Reader,
         config: Arc<VideoConfig>,
         candidate: Candidate,
@@ -93,6 +98,8 @@ impl Session {
             broken: 0,
             stills: HashMap::new(),
             next_still: 0,
+            view,
+            gpu: GpuUse::default(),
             _lease: lease,
             draining: None,
         };
@@ -187,9 +194,38 @@ impl Session {
             Ok(stages) => stages,
             Err(error) => return renditions.fail(rendition.id, error),
         };
+        self.make(rendition, spec, stages, renditions);
+    }
+
+    fn make(&mut self, rendition: &Rendition, spec: RenditionSpec, stages: Candidate, renditions: &Renditions) {
         rendition.set_stages(Some(stages.clone()));
         let after = renditions.delivered(rendition.id);
         self.say(ToWorker::AddRendition { id: rendition.id, spec, stages, after });
+    }
+
+    /// Has a rendition whose encoder failed on the device encoded on the CPU from now on; false if it was not on the
+    /// device, or must not be anywhere else.
+    fn encode_in_software(
+        &mut self,
+        id: RenditionId,
+        message: &str,
+        setup: &PixelsSetup,
+        renditions: &Renditions,
+    ) -> bool {
+        let Some(rendition) = renditions.get(id) else { return false };
+        let Some(stages) = rendition.stages() else { return false };
+        let was_on_device = matches!(stages.encode, Some(Backend::Vaapi { .. }));
+        let Ok(spec) = rendition.key.request.resolve(&self.config) else { return false };
+        if !was_on_device || rendition.key.policy == Policy::RequireHardware {
+            return false;
+        }
+        let metrics = &setup.metrics;
+        metrics.count_by(&metrics.all.fallbacks, FailureKind::Device.name(), 1);
+        let name = rendition.name();
+        tracing::warn!(stream = metrics.id(), rendition = name, reason = message, "encoded in software from now on");
+        let stages = Candidate { encode: Some(Backend::Software), ..stages };
+        self.make(&rendition, spec, stages, renditions);
+        true
     }
 
     fn feed(&mut self, packet: &Packet) {
@@ -260,10 +296,15 @@ impl Session {
                     let _ = reply.send(header.map(|header| Frame { header, data: payload }));
                 }
             }
+            FromWorker::RenditionFailed { id, kind: FailureKind::Device, message }
+                if self.encode_in_software(id, &message, setup, renditions) => {}
             FromWorker::RenditionFailed { id, message, .. } => {
                 renditions.fail(id, Error::new(ErrorKind::Internal, format!("the worker cannot make this: {message}")));
             }
-            FromWorker::Stats { .. } => {}
+            FromWorker::Stats { gpu_seconds, gpu_wait_seconds } => {
+                let gpu_seconds = self.gpu.count(&setup.metrics, gpu_seconds, gpu_wait_seconds);
+                self.view.update(|facts| facts.gpu_seconds = gpu_seconds);
+            }
             FromWorker::Drained => {
                 let (at, _) = self.draining?;
                 return Some(Ended::ConfigChanged { at });

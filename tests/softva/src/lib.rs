@@ -22,6 +22,8 @@ mod objects;
 mod page;
 mod profiles;
 mod surface;
+#[cfg(test)]
+mod tests;
 mod va;
 mod vpp;
 
@@ -44,33 +46,38 @@ const VARIABLE: &str = "LIBVA_SOFTVA";
 #[allow(non_snake_case)] // libva's name
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn __vaDriverInit_1_0(context: VADriverContextP) -> VAStatus {
-    status(catch(|| {
+    let opened = catch(|| {
         // SAFETY: libva passes its own context, which nobody else uses before it is initialized.
         let context = unsafe { context.as_mut() }.ok_or(Status::INVALID_PARAMETER)?;
-        let driver = from_environment().map_err(|problem| {
-            tell(context, &format!("softva: {problem}\n"));
+        let setting = env::var(VARIABLE).map_err(|error| error.to_string());
+        let driver = setting.and_then(|setting| make(&setting)).map_err(|problem| {
+            tell(context, &format!("softva: {VARIABLE}: {problem}\n"));
             Status::INVALID_PARAMETER
         })?;
-        driver.perform(Call::Initialize, |_| Ok(()))?;
-        describe(context, driver.personality)?;
-        calls::fill(context, driver.personality)?;
-        context.pDriverData = Box::into_raw(Box::new(driver)).cast();
-        Ok(())
-    }))
+        open(context, driver)
+    });
+    status(opened)
 }
 
-/// Makes the driver that the environment asks for.
-fn from_environment() -> std::result::Result<Driver, String> {
-    let value = env::var(VARIABLE).map_err(|error| format!("{VARIABLE}: {error}; set it to PERSONALITY[:FILE]"))?;
-    let (name, path) = match value.split_once(':') {
+/// Makes the driver that `setting` asks for: `PERSONALITY` or `PERSONALITY:CONTROL_FILE`.
+fn make(setting: &str) -> std::result::Result<Driver, String> {
+    let (name, path) = match setting.split_once(':') {
         Some((name, path)) => (name, Some(path)),
-        None => (value.as_str(), None),
+        None => (setting, None),
     };
-    let personality = Personality::named(name).ok_or_else(|| {
-        format!("{VARIABLE}: no personality '{name}'; there are: {}", Personality::names().join(", "))
-    })?;
-    let page = Page::open(path).map_err(|error| format!("{VARIABLE}: {}: {error}", path.unwrap_or("memory")))?;
+    let personality = Personality::named(name)
+        .ok_or_else(|| format!("no personality '{name}'; there are: {}", Personality::names().join(", ")))?;
+    let page = Page::open(path).map_err(|error| format!("{}: {error}", path.unwrap_or("memory")))?;
     Ok(Driver::new(personality, page))
+}
+
+/// Makes `context` that of `driver`.
+fn open(context: &mut VADriverContext, driver: Driver) -> Result<()> {
+    driver.perform(Call::Initialize, |_| Ok(()))?;
+    describe(context, driver.personality)?;
+    calls::fill(context, driver.personality)?;
+    context.pDriverData = Box::into_raw(Box::new(driver)).cast();
+    Ok(())
 }
 
 /// Has libva log a message.

@@ -80,6 +80,14 @@ impl Memory {
         unsafe { ptr::copy(source.as_ptr(), self.as_ptr(), self.size.min(source.size)) };
     }
 
+    /// Copies `length` bytes from one offset to another, both within the memory.
+    pub(crate) fn copy_within(&self, from: usize, to: usize, length: usize) {
+        let (source, target) = (self.at(from), self.at(to));
+        assert!(length <= self.size - from.max(to), "{length} bytes at {from} and {to} in {}", self.size);
+        // SAFETY: both pieces are within the allocation, and `copy` allows them to overlap.
+        unsafe { ptr::copy(source, target, length) };
+    }
+
     /// Sets all bytes to 0.
     pub(crate) fn clear(&self) {
         // SAFETY: within the allocation.

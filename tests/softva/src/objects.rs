@@ -1,6 +1,7 @@
 //! The tables that turn VA-API's numbers into objects. One lock guards them all; it is never held while work is done.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::buffer::Buffer;
@@ -75,8 +76,8 @@ impl Objects {
         loop {
             table.last = (table.last + 1) % (1 << KIND_SHIFT);
             let id = kind | table.last;
-            if !table.objects.contains_key(&id) {
-                table.objects.insert(id, Arc::new(object));
+            if let Entry::Vacant(place) = table.objects.entry(id) {
+                place.insert(Arc::new(object));
                 return id;
             }
         }

@@ -119,8 +119,10 @@ impl Page {
         const WORDS: Range<usize> = 0..SIZE / 8;
         let index = at / 8;
         assert!(WORDS.contains(&index), "word {at:#x} of the control file");
-        // SAFETY: inside the mapping, which lives as long as `self`, aligned, and only ever touched atomically.
-        unsafe { &*self.start.as_ptr().add(index) }
+        // SAFETY: within the mapping.
+        let word = unsafe { self.start.add(index) };
+        // SAFETY: aligned, only ever touched atomically, and mapped for as long as `self` lives.
+        unsafe { word.as_ref() }
     }
 }
 

@@ -37,9 +37,7 @@ impl Output {
         let made_from = None;
         let (layout, form) = match (spec.output, stages.encode_on) {
             (OutputSpec::Raw(format), _) => (Layout::Raw(format), Form::Raw { format, pixels: Vec::new(), made_from }),
-            (OutputSpec::Jpeg { quality }, None) => {
-                (Layout::Jpeg, Form::Jpeg { quality, encoder: None, made_from })
-            }
+            (OutputSpec::Jpeg { quality }, None) => (Layout::Jpeg, Form::Jpeg { quality, encoder: None, made_from }),
             (OutputSpec::Jpeg { quality }, Some(wait)) => {
                 (Layout::Jpeg, Form::DeviceJpeg { quality, wait, encoder: None, made_from })
             }

@@ -88,9 +88,7 @@ impl Views {
         self.entries.retain(|entry| wanted.contains(&entry.wanted));
         if let Some(surfaces) = &mut self.surfaces {
             // Those that an encoder alone wants differ in their range only.
-            let is_made_of = |view: &SurfaceView| {
-                wanted.iter().any(|wanted| wanted.on_device(view.range) == *view)
-            };
+            let is_made_of = |view: &SurfaceView| wanted.iter().any(|wanted| wanted.on_device(view.range) == *view);
             surfaces.retain(is_made_of);
         }
     }

@@ -26,6 +26,10 @@ pub struct Clip {
     packets: Vec<(MediaTime, Bytes)>,
 }
 
+fn layout(bit_depth: u8) -> Layout {
+    if bit_depth == 10 { Layout::TenBit } else { WHOLE.layout }
+}
+
 /// Settings with plenty of bits.
 pub fn settings(codec: VideoCodec, tuning: Tuning, bit_depth: u8) -> EncoderSettings {
     EncoderSettings {
@@ -42,7 +46,7 @@ pub fn settings(codec: VideoCodec, tuning: Tuning, bit_depth: u8) -> EncoderSett
 
 /// A clip with B frames, made on the CPU.
 pub fn encode(codec: VideoCodec, bit_depth: u8) -> Result<Clip, Error> {
-    let layout = if bit_depth == 10 { Layout::TenBit } else { WHOLE.layout };
+    let layout = layout(bit_depth);
     let mut encoder = Encoder::open(settings(codec, Tuning::Camera { bframes: 2 }, bit_depth))?;
     let mut clip = Clip::default();
     for number in 0..PICTURES {
@@ -65,20 +69,21 @@ impl Clip {
         Ok(())
     }
 
-    /// The pictures as I420 without padding, decoded on `device` or, without one, on the CPU.
+    /// The pictures' samples, in the layout that they were encoded from, decoded on `device` or, without one, on the CPU.
     pub fn decode(&self, device: Option<&Rc<Device>>) -> Result<Vec<Vec<u8>>, Error> {
         let Some(config) = &self.config else { return Ok(Vec::new()) };
         let mut decoder = Decoder::open(config, device)?;
         let mut reader = device.map(|device| ReadBack::new(device));
+        let layout = layout(config.bit_depth);
         let mut made = Vec::new();
         for (pts, data) in &self.packets {
             if let Err(refusal) = decoder.send(data, *pts)? {
                 return Err(Error::Unsupported(format!("the decoder refused an access unit ({refusal:?})")));
             }
-            take_pictures(&mut decoder, &mut reader, &mut made)?;
+            take_pictures(&mut decoder, &mut reader, layout, &mut made)?;
         }
         decoder.finish()?;
-        take_pictures(&mut decoder, &mut reader, &mut made)?;
+        take_pictures(&mut decoder, &mut reader, layout, &mut made)?;
         Ok(made)
     }
 }
@@ -86,6 +91,7 @@ impl Clip {
 fn take_pictures(
     decoder: &mut Decoder,
     reader: &mut Option<ReadBack>,
+    layout: Layout,
     made: &mut Vec<Vec<u8>>,
 ) -> Result<(), Error> {
     loop {
@@ -98,7 +104,7 @@ fn take_pictures(
         if let Some(reader) = reader {
             reader.read(&frame, &mut copy)?;
         }
-        made.push(i420(copy.picture().unwrap_or(&frame), &WHOLE)?);
+        made.push(samples(copy.picture().unwrap_or(&frame), &View { layout, ..WHOLE })?);
     }
 }
 
@@ -118,24 +124,27 @@ pub fn convert(frame: &Frame, view: &View) -> Result<Frame, Error> {
     scaler.into_output()
 }
 
-/// The same as I420 without padding.
-pub fn i420(frame: &Frame, view: &View) -> Result<Vec<u8>, Error> {
-    let mut pixels = Vec::new();
-    convert(frame, view)?.copy_to(PixelFormat::I420, &mut pixels)?;
-    Ok(pixels)
+/// The samples of the `view` of a picture in memory.
+pub fn samples(frame: &Frame, view: &View) -> Result<Vec<u8>, Error> {
+    convert(frame, view)?.samples()
 }
 
-/// How alike two pictures of one size are, in dB; infinite if they are the same.
-pub fn psnr(one: &[u8], other: &[u8]) -> f64 {
-    let squares: u64 = one.iter().zip(other).map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum();
-    let differing = one.len().abs_diff(other.len()) as u64;
-    let error = (squares + differing * 255 * 255) as f64 / one.len().max(1) as f64;
-    10.0 * (255.0 * 255.0 / error).log10()
+/// How alike the samples of two pictures are, in dB; infinite if they are the same.
+pub fn psnr(one: &[u8], other: &[u8], bit_depth: u8) -> f64 {
+    let bytes = if bit_depth > 8 { 2 } else { 1 };
+    let peak = f64::from((1u32 << bit_depth) - 1);
+    let sample = |bytes: &[u8]| bytes.iter().rev().fold(0, |value, byte| value << 8 | i64::from(*byte));
+    let differences = one.chunks(bytes).zip(other.chunks(bytes)).map(|(a, b)| sample(a) - sample(b));
+    let squares: i64 = differences.map(|difference| difference * difference).sum();
+    let missing = one.len().abs_diff(other.len()) as f64;
+    let error = (squares as f64 + missing * peak * peak) / (one.len() / bytes).max(1) as f64;
+    10.0 * (peak * peak / error).log10()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::av::{JpegEncoder, decode_jpeg};
 
     #[test]
     fn a_clip_decodes_to_what_was_drawn_and_no_other_picture_is_taken_for_it() {
@@ -143,18 +152,31 @@ mod tests {
             let decoded = encode(codec, bit_depth).unwrap().decode(None).unwrap();
             assert_eq!(decoded.len(), PICTURES as usize);
             for (number, picture) in (0..).zip(&decoded) {
-                let drawn = i420(&draw(number).unwrap(), &WHOLE).unwrap();
-                assert!(psnr(&drawn, picture) > 35.0, "{codec:?} {bit_depth} {number}: {}", psnr(&drawn, picture));
-                let next = i420(&draw(number + 1).unwrap(), &WHOLE).unwrap();
-                assert!(psnr(&next, picture) < 28.0, "{codec:?} {number}: {}", psnr(&next, picture));
+                let view = View { layout: layout(bit_depth), ..WHOLE };
+                let drawn = samples(&draw(number).unwrap(), &view).unwrap();
+                let own = psnr(&drawn, picture, bit_depth);
+                assert!(own > 35.0, "{codec:?} {bit_depth} {number}: {own}");
+                let next = samples(&draw(number + 1).unwrap(), &view).unwrap();
+                let others = psnr(&next, picture, bit_depth);
+                assert!(others < 28.0, "{codec:?} {bit_depth} {number}: {others}");
             }
         }
     }
 
     #[test]
+    fn a_jpeg_decodes_to_what_was_drawn() {
+        let picture = draw(7).unwrap();
+        let full = convert(&picture, &View { layout: Layout::Jpeg, ..WHOLE }).unwrap();
+        let decoded = decode_jpeg(JpegEncoder::open(SIZE).unwrap().encode(&full, 90).unwrap()).unwrap();
+        let psnr = psnr(&samples(&picture, &WHOLE).unwrap(), &samples(&decoded, &WHOLE).unwrap(), 8);
+        assert!(psnr > 35.0, "{psnr}");
+    }
+
+    #[test]
     fn equal_pictures_are_infinitely_alike_and_missing_samples_are_not() {
-        assert_eq!(psnr(&[1, 2, 3], &[1, 2, 3]), f64::INFINITY);
-        assert!((psnr(&[0; 4], &[1; 4]) - 48.13).abs() < 0.01);
-        assert!(psnr(&[7; 4], &[7; 2]) < 4.0);
+        assert_eq!(psnr(&[1, 2, 3], &[1, 2, 3], 8), f64::INFINITY);
+        assert!((psnr(&[0; 4], &[1; 4], 8) - 48.13).abs() < 0.01);
+        assert!((psnr(&[0; 4], &[4, 0, 4, 0], 10) - 48.16).abs() < 0.1);
+        assert!(psnr(&[7; 4], &[7; 2], 8) < 4.0);
     }
 }

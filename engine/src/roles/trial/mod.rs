@@ -11,10 +11,10 @@ use std::rc::Rc;
 
 use super::{End, Gpu, Link};
 use crate::av::{
-    Copy, Device, Encoder, Error, Frame, Layout, PictureKind, ReadBack, SampleRange, SurfaceJpegEncoder,
-    SurfacePool, SurfaceScaler, SurfaceView, Tuning, View, decode_jpeg,
+    Copy, Device, Encoder, Error, Frame, Layout, PictureKind, ReadBack, SampleRange, SurfaceJpegEncoder, SurfacePool,
+    SurfaceScaler, SurfaceView, Tuning, View, decode_jpeg,
 };
-use clip::{PICTURES, SIZE, convert, i420, settings};
+use clip::{PICTURES, SIZE, convert, samples, settings};
 
 /// What is tried, in this order.
 const CAPABILITIES: [Capability; 7] = [
@@ -73,7 +73,7 @@ fn decode(device: &Rc<Device>, codec: VideoCodec, bit_depth: u8) -> Result<(), F
     let clip = clip::encode(codec, bit_depth)?;
     let expected = clip.decode(None)?;
     let made = clip.decode(Some(device))?;
-    compare(&expected, &made, |psnr| psnr == f64::INFINITY, "the very same")
+    compare(&expected, &made, bit_depth, |psnr| psnr == f64::INFINITY, "the very same")
 }
 
 fn scale(device: &Device) -> Result<(), Failure> {
@@ -85,13 +85,13 @@ fn scale(device: &Device) -> Result<(), Failure> {
     let (mut expected, mut made) = (Vec::new(), Vec::new());
     for (crop, size) in views {
         let view = View { crop, size, layout: Layout::Raw(PixelFormat::I420) };
-        expected.push(i420(&picture, &view)?);
+        expected.push(samples(&picture, &view)?);
         let mut scaler = SurfaceScaler::new(&surface, SurfaceView { crop, size, range: SampleRange::Same })?;
         scaler.scale(&surface)?;
         let mut copy = Copy::default();
-        made.push(i420(read(device, scaler.output(), &mut copy)?, &View { crop: None, ..view })?);
+        made.push(samples(read(device, scaler.output(), &mut copy)?, &View { crop: None, ..view })?);
     }
-    compare(&expected, &made, |psnr| psnr >= SCALED_ALIKE, "30 dB")
+    compare(&expected, &made, 8, |psnr| psnr >= SCALED_ALIKE, "30 dB")
 }
 
 fn encode(device: &Device, codec: VideoCodec) -> Result<(), Failure> {
@@ -101,7 +101,7 @@ fn encode(device: &Device, codec: VideoCodec) -> Result<(), Failure> {
     let mut expected = Vec::new();
     for number in 0..PICTURES {
         let picture = nv12(number)?;
-        expected.push(i420(&picture, &clip::WHOLE)?);
+        expected.push(samples(&picture, &clip::WHOLE)?);
         let surface = pool.upload(&picture)?;
         let settings = settings(codec, Tuning::Live, 8);
         let encoder = match &mut encoder {
@@ -115,7 +115,7 @@ fn encode(device: &Device, codec: VideoCodec) -> Result<(), Failure> {
         encoder.finish()?;
         clip.take(&mut encoder)?;
     }
-    compare(&expected, &clip.decode(None)?, |psnr| psnr >= ENCODED_ALIKE, "28 dB")
+    compare(&expected, &clip.decode(None)?, 8, |psnr| psnr >= ENCODED_ALIKE, "28 dB")
 }
 
 fn encode_jpeg(device: &Device) -> Result<(), Failure> {
@@ -123,7 +123,7 @@ fn encode_jpeg(device: &Device) -> Result<(), Failure> {
     let (mut expected, mut made) = (Vec::new(), Vec::new());
     for number in [0, PICTURES] {
         let picture = nv12(number)?;
-        expected.push(i420(&picture, &clip::WHOLE)?);
+        expected.push(samples(&picture, &clip::WHOLE)?);
         let surface = pool.upload(&picture)?;
         // As renditions are made: cameras send limited range, and JPEG is full range.
         let view = SurfaceView { crop: None, size: SIZE, range: SampleRange::Full };
@@ -131,9 +131,9 @@ fn encode_jpeg(device: &Device) -> Result<(), Failure> {
         scaler.scale(&surface)?;
         let mut encoder = SurfaceJpegEncoder::open(scaler.output(), device.wait_clock(), 90)?;
         let decoded = decode_jpeg(encoder.encode(scaler.output())?)?;
-        made.push(i420(&decoded, &clip::WHOLE)?);
+        made.push(samples(&decoded, &clip::WHOLE)?);
     }
-    compare(&expected, &made, |psnr| psnr >= ENCODED_ALIKE, "28 dB")
+    compare(&expected, &made, 8, |psnr| psnr >= ENCODED_ALIKE, "28 dB")
 }
 
 fn nv12(number: u32) -> Result<Frame, Error> {
@@ -146,10 +146,11 @@ fn read<'a>(device: &Device, surface: &Frame, copy: &'a mut Copy) -> Result<&'a 
     copy.picture().ok_or_else(|| Error::Device("nothing was read from the surface".into()))
 }
 
-/// Compares I420 pictures without padding, one by one.
+/// Compares pictures one by one.
 fn compare(
     expected: &[Vec<u8>],
     made: &[Vec<u8>],
+    bit_depth: u8,
     is_alike: impl Fn(f64) -> bool,
     due: &'static str,
 ) -> Result<(), Failure> {
@@ -157,7 +158,7 @@ fn compare(
         return Err(Failure::Missing(made.len(), expected.len()));
     }
     for (index, (expected, made)) in expected.iter().zip(made).enumerate() {
-        let psnr = clip::psnr(expected, made);
+        let psnr = clip::psnr(expected, made, bit_depth);
         if !is_alike(psnr) {
             return Err(Failure::Unlike(index, psnr, due));
         }

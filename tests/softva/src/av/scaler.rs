@@ -1,9 +1,8 @@
 //! Scaling and conversion by libswscale.
 
-use std::ffi::c_int;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
-use ffmpeg_next::ffi;
+use ffmpeg_next::ffi::{self, AVPixelFormat};
 
 use super::picture::Picture;
 use crate::va::{Result, Status};
@@ -24,18 +23,24 @@ pub(crate) struct Ranges {
     pub(crate) target_is_full: bool,
 }
 
+/// All that a context of libswscale is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    source: (u32, u32, AVPixelFormat),
+    target: (u32, u32, AVPixelFormat),
+    filter: Filter,
+    ranges: Ranges,
+}
+
 /// A scaler that adapts itself to what it gets.
 #[derive(Debug)]
 pub(crate) struct Scaler {
-    raw: *mut ffi::SwsContext,
+    current: Option<(Shape, Context)>,
 }
-
-// SAFETY: the context belongs to nobody else and to no thread.
-unsafe impl Send for Scaler {}
 
 impl Scaler {
     pub(crate) fn new() -> Self {
-        Self { raw: ptr::null_mut() }
+        Self { current: None }
     }
 
     /// Fills `target` with `source`.
@@ -43,18 +48,71 @@ impl Scaler {
     /// # Errors
     /// [`Status::OPERATION_FAILED`] if libswscale cannot do that.
     pub(crate) fn convert(&mut self, source: &Picture, target: &Picture, filter: Filter, ranges: Ranges) -> Result<()> {
-        let same_size = (source.width, source.height) == (target.width, target.height);
-        if same_size && source.format == target.format && ranges.source_is_full == ranges.target_is_full {
+        let shape = Shape {
+            source: (source.width, source.height, source.format),
+            target: (target.width, target.height, target.format),
+            filter,
+            ranges,
+        };
+        if shape.source == shape.target && ranges.source_is_full == ranges.target_is_full {
             copy(source, target);
             return Ok(());
         }
-        self.adapt(source, target, filter)?;
-        self.set_ranges(ranges);
+        let context = match self.current.take() {
+            Some((known, context)) if known == shape => context,
+            _ => Context::new(&shape)?,
+        };
+        let (_, context) = self.current.insert((shape, context));
+        context.scale(source, target)
+    }
+}
+
+/// A context of libswscale.
+#[derive(Debug)]
+struct Context(NonNull<ffi::SwsContext>);
+
+// SAFETY: nobody else has the pointer, and libswscale binds a context to no thread.
+unsafe impl Send for Context {}
+
+impl Context {
+    fn new(shape: &Shape) -> Result<Self> {
+        // SAFETY: no preconditions.
+        let context = Self(NonNull::new(unsafe { ffi::sws_alloc_context() }).ok_or(Status::ALLOCATION_FAILED)?);
+        let flags = match shape.filter {
+            Filter::Nearest => ffi::SWS_POINT as i64,
+            Filter::Bilinear => ffi::SWS_BILINEAR as i64,
+        };
+        let (source_width, source_height, source_format) = shape.source;
+        let (target_width, target_height, target_format) = shape.target;
+        // Ranges must be known before it is initialized: it chooses its functions then.
+        let options = [
+            (c"srcw", source_width.into()),
+            (c"srch", source_height.into()),
+            (c"src_format", source_format as i64),
+            (c"src_range", shape.ranges.source_is_full.into()),
+            (c"dstw", target_width.into()),
+            (c"dsth", target_height.into()),
+            (c"dst_format", target_format as i64),
+            (c"dst_range", shape.ranges.target_is_full.into()),
+            (c"sws_flags", flags),
+        ];
+        for (name, value) in options {
+            // SAFETY: an object with options, and a terminated string.
+            if unsafe { ffi::av_opt_set_int(context.0.as_ptr().cast(), name.as_ptr(), value, 0) } < 0 {
+                return Err(Status::OPERATION_FAILED);
+            }
+        }
+        // SAFETY: a context that is not initialized yet.
+        let ready = unsafe { ffi::sws_init_context(context.0.as_ptr(), ptr::null_mut(), ptr::null_mut()) };
+        if ready < 0 { Err(Status::OPERATION_FAILED) } else { Ok(context) }
+    }
+
+    fn scale(&mut self, source: &Picture, target: &Picture) -> Result<()> {
         let planes = source.planes.map(<*mut u8>::cast_const);
         // SAFETY: both pictures have as many rows and bytes in them as the context was made for.
         let rows = unsafe {
             ffi::sws_scale(
-                self.raw,
+                self.0.as_ptr(),
                 planes.as_ptr(),
                 source.strides.as_ptr(),
                 0,
@@ -65,56 +123,12 @@ impl Scaler {
         };
         if rows > 0 { Ok(()) } else { Err(Status::OPERATION_FAILED) }
     }
-
-    fn adapt(&mut self, source: &Picture, target: &Picture, filter: Filter) -> Result<()> {
-        let flags = match filter {
-            Filter::Nearest => ffi::SWS_POINT,
-            Filter::Bilinear => ffi::SWS_BILINEAR,
-        };
-        // SAFETY: the context is ours or null; it is freed or taken over.
-        self.raw = unsafe {
-            ffi::sws_getCachedContext(
-                self.raw,
-                source.width.cast_signed(),
-                source.height.cast_signed(),
-                source.format,
-                target.width.cast_signed(),
-                target.height.cast_signed(),
-                target.format,
-                flags as c_int,
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null(),
-            )
-        };
-        if self.raw.is_null() { Err(Status::OPERATION_FAILED) } else { Ok(()) }
-    }
-
-    fn set_ranges(&mut self, ranges: Ranges) {
-        // SAFETY: no preconditions; a table that lives for ever.
-        let coefficients = unsafe { ffi::sws_getCoefficients(ffi::SWS_CS_ITU601 as c_int) };
-        const UNCHANGED: c_int = 1 << 16;
-        // Formats without a range refuse, and keep what they have.
-        // SAFETY: a context, and tables of four numbers.
-        unsafe {
-            ffi::sws_setColorspaceDetails(
-                self.raw,
-                coefficients,
-                ranges.source_is_full.into(),
-                coefficients,
-                ranges.target_is_full.into(),
-                0,
-                UNCHANGED,
-                UNCHANGED,
-            )
-        };
-    }
 }
 
-impl Drop for Scaler {
+impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: ours or null, and not used again.
-        unsafe { ffi::sws_freeContext(self.raw) };
+        // SAFETY: ours, and not used again.
+        unsafe { ffi::sws_freeContext(self.0.as_ptr()) };
     }
 }
 

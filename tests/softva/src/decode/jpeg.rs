@@ -81,7 +81,7 @@ fn write_huffman(file: &mut Vec<u8>, tables: &VAHuffmanTableBufferJPEGBaseline) 
 }
 
 fn write_scan(file: &mut Vec<u8>, slice: &VASliceParameterBufferJPEGBaseline) -> Result<()> {
-    let count = u8::try_from(slice.num_components).map_err(|_| Status::INVALID_PARAMETER)?;
+    let count = slice.num_components;
     let components = slice.components.get(..usize::from(count)).ok_or(Status::INVALID_PARAMETER)?;
     let mut scan = vec![count];
     for component in components {

@@ -318,22 +318,19 @@ impl Padded {
         for plane in 0..2 {
             let stride = visible.strides[plane].unsigned_abs() as usize;
             let start = surface.layout.offsets[plane] as usize;
-            let rows = |height: u32| (if plane == 0 { height } else { height / 2 }) as usize;
-            // A chroma sample is two bytes.
+            // Chroma has half the rows, and two bytes a sample.
             let step = plane + 1;
-            let (columns, all_columns) = (visible.width as usize, coded.width as usize);
+            let rows = |height: u32| (height as usize).div_ceil(step);
+            let columns = (visible.width as usize).next_multiple_of(step);
+            let memory = &surface.memory;
             for row in 0..rows(visible.height) {
-                for column in columns..all_columns {
-                    let at = start + row * stride + column;
-                    // SAFETY: both are within the row, whose pitch is a multiple of 128.
-                    unsafe { surface.memory.at(at).write(surface.memory.at(at - step).read()) };
+                for at in (start + row * stride + columns)..(start + row * stride + coded.width as usize) {
+                    memory.copy_within(at - step, at, 1);
                 }
             }
-            let last = start + (rows(visible.height).max(1) - 1) * stride;
+            let last = start + (rows(visible.height) - 1) * stride;
             for row in rows(visible.height)..rows(coded.height) {
-                let target = surface.memory.at(start + row * stride);
-                // SAFETY: two rows within the plane, whose rows are a multiple of 32.
-                unsafe { std::ptr::copy(surface.memory.at(last), target, all_columns) };
+                memory.copy_within(last, start + row * stride, coded.width as usize);
             }
         }
     }
