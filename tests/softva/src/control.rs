@@ -318,7 +318,7 @@ pub const fn session_at(slot: usize) -> usize {
 pub enum Escape {
     /// Open `/etc/passwd` for reading.
     OpenFile,
-    /// Open another node in `/dev/dri`: `card0`.
+    /// Open another node in `/dev/dri`: `card3`.
     OpenOtherNode,
     /// Make a TCP socket.
     Socket,
