@@ -134,10 +134,6 @@ pub enum Call {
     GetImage,
     /// vaPutImage.
     PutImage,
-    /// vaExportSurfaceHandle; never offered.
-    ExportSurfaceHandle,
-    /// vaQueryVideoProcFilters.
-    QueryVideoProcFilters,
     /// vaQueryVideoProcPipelineCaps.
     QueryPipelineCaps,
 }
