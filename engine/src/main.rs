@@ -4,7 +4,6 @@
 //! first message on it, and ends when the link does. See `camshaft::link` for the protocol.
 
 mod av;
-mod gpu_time;
 mod roles;
 mod sandbox;
 mod va;

@@ -286,6 +286,7 @@ mod tests {
         let format = match layout {
             Layout::Raw(format) => format,
             Layout::Jpeg => PixelFormat::I420,
+            Layout::TenBit => panic!("this reads samples of one byte"),
         };
         let mut out = Vec::new();
         scaler.output().copy_to(format, &mut out).unwrap();

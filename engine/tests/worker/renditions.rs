@@ -187,7 +187,7 @@ fn what_cannot_be_made_fails_alone() {
         worker.add(id, good);
     }
     worker.add(17, good);
-    let (FromWorker::RenditionFailed { id: 17, message }, _) = worker.next() else { panic!("the ninth fails") };
+    let (FromWorker::RenditionFailed { id: 17, message, .. }, _) = worker.next() else { panic!("the ninth fails") };
     assert!(message.contains("at most 8"), "{message}");
     let (header, data) = &clip.packets[1];
     assert_eq!(worker.feed(*header, data).0.len(), 8);
