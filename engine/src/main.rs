@@ -3,10 +3,7 @@
 //! It is started by `camshaft` with one end of a Unix stream socket as its standard input, learns its role from the
 //! first message on it, and ends when the link does. See `camshaft::link` for the protocol.
 
-#![warn(missing_docs)]
-
 mod av;
-mod gpu_time;
 mod roles;
 mod sandbox;
 mod va;

@@ -104,12 +104,13 @@ impl SourceFacts {
         change(&mut self.lock());
     }
 
-    /// Enters `state`; `reason` says why, unless it is live.
-    pub fn enter(&self, state: State, reason: Option<String>) {
+    /// Enters `state`; `reason` says why, unless it is live, and `retry_in` when the source is tried again.
+    pub fn enter(&self, state: State, reason: Option<String>, retry_in: Option<Duration>) {
+        // The facts come first: who waits for the state reads them at once.
         self.update(|facts| {
             facts.since = SystemTime::now();
             facts.reason = reason;
-            facts.retry_in = None;
+            facts.retry_in = retry_in;
         });
         if self.state() != state {
             tracing::info!(stream = self.metrics.id(), ?state, reason = self.get().reason, "stream state");

@@ -60,7 +60,7 @@ pub async fn run(mut task: SourceTask) {
         let state = if was_live { State::Reconnecting } else { State::Connecting };
         if !matches!(task.facts.state(), State::Failed) {
             let reason = task.facts.get().reason;
-            task.facts.enter(state, reason);
+            task.facts.enter(state, reason, None);
         }
         timeline.restart();
         let mut connection =
@@ -71,7 +71,7 @@ pub async fn run(mut task: SourceTask) {
         match ended {
             Ended::Stopped => break,
             Ended::Unwanted => {
-                task.facts.enter(State::Idle, None);
+                task.facts.enter(State::Idle, None, None);
                 was_live = false;
             }
             Ended::Failed { kind, message } => {
@@ -108,11 +108,10 @@ impl SourceTask {
             _ if was_live => State::Reconnecting,
             _ => State::Connecting,
         };
-        self.metrics.count_by(&self.metrics.all.source_failures, kind.name(), 1);
         tracing::warn!(stream = self.metrics.id(), kind = kind.name(), retry_in = ?wait, "source: {message}");
         let reason = format!("{message}; next try in {:.0} s", wait.as_secs_f64().ceil());
-        self.facts.enter(state, Some(reason));
-        self.facts.update(|facts| facts.retry_in = Some(wait));
+        self.facts.enter(state, Some(reason), Some(wait));
+        self.metrics.count_by(&self.metrics.all.source_failures, kind.name(), 1);
     }
 
     /// Sleeps before the next try; false when the task is to end.
@@ -273,7 +272,7 @@ impl Connection<'_> {
         self.task.ring.push(packet);
         if starts && self.live_since.is_none() {
             self.live_since = Some(Instant::now());
-            self.task.facts.enter(State::Live, None);
+            self.task.facts.enter(State::Live, None, None);
         }
         Ok(())
     }

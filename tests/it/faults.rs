@@ -97,6 +97,16 @@ fn endless_headers_and_fragments_cost_one_worker_and_nobody_else() {
     }
 }
 
+#[test]
+fn a_picture_past_the_limit_is_refused_before_anything_decodes_it() {
+    let camera = hostile_camera("huge-picture");
+    let server = Camshaft::start(&format!("  huge: {{ source: \"{}\" }}\n", camera.url()));
+    server.wait_metric("camshaft_source_failures_total{reason=\"limit\",stream=\"huge\"}", 1.0);
+    let status = server.status("huge");
+    assert!(status["reason"].as_str().is_some_and(|reason| reason.contains("limit")), "{status}");
+    assert!(status["workers"]["pixels"].is_null() && status["state"] != "live");
+}
+
 /// Resident memory of a process in bytes.
 fn resident(pid: u32) -> u64 {
     camshaft::link::usage(pid).map_or(0, |usage| usage.rss_bytes)
@@ -112,26 +122,31 @@ fn twenty_consumers_and_one_that_takes_nothing() {
     let address = server.url("").trim_start_matches("http://").to_owned();
     let stall = |path: &str| {
         let mut socket = TcpStream::connect(&address).unwrap();
-        // A small window: the service's own buffers fill soon.
-        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
         write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         socket.read_exact(&mut [0; 12]).unwrap();
         socket
     };
     let stalled = stall("/v1/streams/clock/live.ts");
+    // A small window, or the kernel takes for it what it does not take itself.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&stalled, 4096).unwrap();
+    let read_on = |_| {
+        let mut raw = Y4m::new(server.open("/v1/streams/clock/live.y4m?width=160"));
+        std::thread::spawn(move || raw.numbers(250))
+    };
+    let readers: Vec<_> = (0..10).map(read_on).collect();
     let mut copies: Vec<_> = (0..10).map(|_| server.open("/v1/streams/clock/live.ts")).collect();
-    let mut raws: Vec<_> = (0..10).map(|_| Y4m::new(server.open("/v1/streams/clock/live.y4m?width=160"))).collect();
     let mut slow = stall("/v1/streams/clock/live.y4m");
     assert_eq!(server.status("clock")["consumers"], 22);
-    raws[0].numbers(30);
-    // The one that took nothing for thirty pictures takes some again, and has lost exactly what it did not take.
+    let made = "camshaft_rendition_frames_total{rendition=\"i420\",stream=\"clock\"}";
+    let before = server.metric(made).unwrap();
+    server.wait_metric(made, before + 40.0);
+    // The one that took nothing for forty pictures takes some again, and is told what it lost.
     slow.read_exact(&mut vec![0; 6 << 20]).unwrap();
     server.wait_metric("camshaft_consumer_dropped_total{kind=\"pictures\",stream=\"clock\"}", 5.0);
-    let readers: Vec<_> = raws.drain(..).map(|mut raw| std::thread::spawn(move || raw.numbers(100))).collect();
     for reader in readers {
         let numbers = reader.join().unwrap();
-        let lost = numbers[99] - numbers[0] - 99;
-        assert!(lost <= 5, "a healthy consumer lost {lost}");
+        let lost = numbers[249] - numbers[0] - 249;
+        assert!(lost <= 8, "a healthy consumer lost {lost}");
     }
     for copy in &mut copies {
         copy.read_exact(&mut [0; 100_000]).unwrap();

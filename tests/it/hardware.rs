@@ -57,6 +57,8 @@ fn h264_is_decoded_on_a_haswell_as_on_the_cpu() {
         h264(&["-profile:v", "baseline", "-slices", "4"]),
         Coding { bframes: 2, ..h264(&["-preset", "medium", "-refs", "4"]) },
         Coding { bframes: 1, ..h264(&["-profile:v", "high", "-preset", "medium", "-coder", "vlc"]) },
+        // What is cut off at the left and at the top is no multiple of anything either.
+        h264(&["-bsf:v", "h264_metadata=crop_left=6:crop_top=4"]),
     ] {
         compare_decoders(&gpu, Counter::H264Decoded, coding);
     }

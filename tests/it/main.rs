@@ -9,6 +9,7 @@ mod devices;
 mod faults;
 mod hardware;
 mod outputs;
+mod readme;
 mod recovery;
 mod reload;
 mod shutdown;

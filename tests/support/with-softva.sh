@@ -18,9 +18,9 @@ fail() { echo "with-softva.sh: $*" >&2 && exit 125; }
 if [[ ${SOFTVA_STAGE-} != inside ]]; then
     as_who=(--mount)
     ((EUID == 0)) || as_who=(--map-root-user --mount)
-    unshare "${as_who[@]}" true 2>/dev/null ||
-        fail "this needs a mount namespace (unshare ${as_who[*]}) and the system refuses it." \
-            "In a container allow user namespaces, e.g. docker run --security-opt seccomp=unconfined --cap-add SYS_ADMIN."
+    refusal=$(unshare "${as_who[@]}" true 2>&1) ||
+        fail "this needs a mount namespace and the system refuses it: $refusal. In a container allow user namespaces," \
+            "e.g. docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --cap-add SYS_ADMIN."
     SOFTVA_STAGE=inside exec unshare "${as_who[@]}" -- "$0" "$@"
 fi
 unset SOFTVA_STAGE
@@ -95,7 +95,9 @@ add_node() {
     printf 'MAJOR=%s\nMINOR=%s\nDEVNAME=dri/%s\nDEVTYPE=drm_minor\n' "${number%:*}" "${number#*:}" "$1" >"drm/$1/uevent"
     ln -s "$gpu/drm/$1" "/sys/dev/char/$number"
 }
-add_node card0 card zero
+# libdrm of Debian 13 takes a node for one of DRM's only if there is a card or render node of its minor number. /dev/null
+# has 3, so the card is number 3.
+add_node card3 card zero
 add_node renderD128 render null
 cd "$OLDPWD"
 

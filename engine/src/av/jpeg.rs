@@ -140,6 +140,7 @@ fn quantiser(quality: u8) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use camshaft::media::PixelFormat;
 
     #[test]
     fn better_quality_is_a_finer_quantiser() {
@@ -153,11 +154,25 @@ mod tests {
         for size in [Geometry::new(33, 17), Geometry::new(1, 1), Geometry::new(320, 180)] {
             let mut encoder = JpegEncoder::open(size).unwrap();
             let mut frame = Frame::i420(size).unwrap();
-            let bytes = camshaft::media::PixelFormat::I420.frame_bytes(size);
+            let bytes = PixelFormat::I420.frame_bytes(size);
             frame.draw_i420(&vec![128; bytes]).unwrap();
             let jpeg = encoder.encode(&frame, 80).unwrap().to_vec();
             assert!(jpeg.starts_with(&[0xff, 0xd8]) && jpeg.ends_with(&[0xff, 0xd9]), "{size}");
             assert_eq!(encoder.last(), jpeg);
         }
+    }
+
+    #[test]
+    fn quality_is_chosen_for_each_picture() {
+        let size = Geometry::new(64, 64);
+        let mut frame = Frame::i420(size).unwrap();
+        let grain = |index: u32| (index.wrapping_mul(2_654_435_761) >> 26) as u8 + 96;
+        let picture: Vec<u8> = (0..PixelFormat::I420.frame_bytes(size) as u32).map(grain).collect();
+        frame.draw_i420(&picture).unwrap();
+        let mut encoder = JpegEncoder::open(size).unwrap();
+        let mut length = |quality| encoder.encode(&frame, quality).unwrap().len();
+        let (good, bad, good_again) = (length(95), length(10), length(95));
+        assert!(good > 2 * bad, "{good} {bad}");
+        assert_eq!(good, good_again);
     }
 }

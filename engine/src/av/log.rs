@@ -37,9 +37,9 @@ fn lock() -> std::sync::MutexGuard<'static, Option<Log>> {
 /// debugging.
 fn name(level: c_int) -> Option<&'static str> {
     match level {
-        ..=ffi::AV_LOG_ERROR => Some("ERROR"),
-        ..=ffi::AV_LOG_WARNING => Some("WARN"),
-        ..=ffi::AV_LOG_INFO => Some("DEBUG"),
+        level if level <= ffi::AV_LOG_ERROR => Some("ERROR"),
+        level if level <= ffi::AV_LOG_WARNING => Some("WARN"),
+        level if level <= ffi::AV_LOG_INFO => Some("DEBUG"),
         _ => None,
     }
 }

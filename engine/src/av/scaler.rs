@@ -261,6 +261,133 @@ fn output_format(shape: &SourceShape, layout: Layout) -> (AVPixelFormat, ColorTa
 mod tests {
     use super::*;
 
+    const SIZE: Geometry = Geometry { width: 64, height: 32 };
+    const BT_709: c_int = ffi::AVColorSpace::AVCOL_SPC_BT709 as c_int;
+
+    /// A flat picture as a decoder would give it out.
+    fn flat(format: AVPixelFormat, color: ColorTags, [y, cb, cr]: [u8; 3]) -> Frame {
+        let mut frame = Frame::i420(SIZE).unwrap();
+        let luma = SIZE.pixels() as usize;
+        let mut picture = vec![y; luma];
+        picture.extend(vec![cb; luma / 4]);
+        picture.extend(vec![cr; luma / 4]);
+        frame.draw_i420(&picture).unwrap();
+        frame.describe(format, color);
+        frame
+    }
+
+    /// The first sample of each plane (or channel) of the view.
+    fn view(frame: &Frame, size: Geometry, layout: Layout) -> [u8; 3] {
+        let view = View { crop: None, size, layout };
+        let shape = SourceShape::of(frame).unwrap();
+        assert!(!shape.satisfies(&view));
+        let mut scaler = Scaler::new(shape, &view).unwrap();
+        scaler.scale(frame).unwrap();
+        let format = match layout {
+            Layout::Raw(format) => format,
+            Layout::Jpeg => PixelFormat::I420,
+            Layout::TenBit => panic!("this reads samples of one byte"),
+        };
+        let mut out = Vec::new();
+        scaler.output().copy_to(format, &mut out).unwrap();
+        let luma = size.pixels() as usize;
+        match format {
+            PixelFormat::I420 => [out[0], out[luma], out[luma + luma / 4]],
+            PixelFormat::Nv12 => [out[0], out[luma], out[luma + 1]],
+            PixelFormat::Gray => [out[0]; 3],
+            PixelFormat::Rgb24 | PixelFormat::Bgr24 => [out[0], out[1], out[2]],
+        }
+    }
+
+    fn close(found: [u8; 3], expected: [u8; 3]) -> bool {
+        found.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 2)
+    }
+
+    const FULL_SIZES: [Geometry; 3] = [SIZE, Geometry { width: 32, height: 16 }, Geometry { width: 128, height: 64 }];
+
+    #[test]
+    fn full_range_sources_become_limited_raw_pictures() {
+        let tagged = (AVPixelFormat::AV_PIX_FMT_YUV420P, ColorTags::UNSPECIFIED.as_full());
+        let named = (AVPixelFormat::AV_PIX_FMT_YUVJ420P, ColorTags::UNSPECIFIED);
+        for (format, color) in [tagged, named] {
+            let white = flat(format, color, [255, 128, 228]);
+            for size in FULL_SIZES {
+                let limited = view(&white, size, Layout::Raw(PixelFormat::I420));
+                assert!(close(limited, [235, 128, 216]), "{size} {limited:?}");
+                assert!(close(view(&white, size, Layout::Raw(PixelFormat::Nv12)), [235, 128, 216]), "{size}");
+                let gray = view(&white, size, Layout::Raw(PixelFormat::Gray));
+                assert!(close(gray, [235; 3]), "{size} {gray:?}");
+            }
+            let same = View { crop: None, size: SIZE, layout: Layout::Jpeg };
+            assert!(SourceShape::of(&white).unwrap().satisfies(&same));
+        }
+    }
+
+    #[test]
+    fn limited_sources_become_full_range_jpegs_and_stay_limited_raw() {
+        let black = flat(AVPixelFormat::AV_PIX_FMT_YUV420P, ColorTags::UNSPECIFIED, [16, 128, 216]);
+        for size in FULL_SIZES {
+            let full = view(&black, size, Layout::Jpeg);
+            assert!(close(full, [0, 128, 228]), "{size} {full:?}");
+        }
+        for size in &FULL_SIZES[1..] {
+            assert!(close(view(&black, *size, Layout::Raw(PixelFormat::I420)), [16, 128, 216]), "{size}");
+            assert!(close(view(&black, *size, Layout::Raw(PixelFormat::Gray)), [16; 3]), "{size}");
+        }
+        let same = View { crop: None, size: SIZE, layout: Layout::Raw(PixelFormat::Gray) };
+        assert!(SourceShape::of(&black).unwrap().satisfies(&same));
+    }
+
+    #[test]
+    fn rgb_is_made_by_the_matrix_of_the_source() {
+        // Pure red in each of the matrices (ITU-R BT.601 and BT.709), limited and full range.
+        let limited = ColorTags::UNSPECIFIED;
+        let hd = ColorTags { space: BT_709, ..limited };
+        let red = [
+            (limited, [81, 90, 240]),
+            (hd, [63, 102, 240]),
+            (limited.as_full(), [76, 85, 255]),
+            (hd.as_full(), [54, 99, 255]),
+        ];
+        for (color, samples) in red {
+            let frame = flat(AVPixelFormat::AV_PIX_FMT_YUV420P, color, samples);
+            for size in FULL_SIZES {
+                let found = view(&frame, size, Layout::Raw(PixelFormat::Rgb24));
+                assert!(close(found, [254, 0, 0]), "{color:?} {size} {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ten_bits_become_eight() {
+        let mut frame = Frame::with_planes(SIZE, AVPixelFormat::AV_PIX_FMT_YUV420P10LE).unwrap();
+        let [y, cb, cr] = [940u16, 512, 300];
+        let raw = frame.get_mut();
+        for (plane, value) in [(0, y), (1, cb), (2, cr)] {
+            let rows = SIZE.height as usize >> usize::from(plane > 0);
+            let length = raw.linesize[plane] as usize / 2 * rows;
+            // SAFETY: the plane is ours and has this many samples of two bytes.
+            unsafe { std::slice::from_raw_parts_mut(raw.data[plane].cast::<u16>(), length) }.fill(value);
+        }
+        for size in FULL_SIZES {
+            let found = view(&frame, size, Layout::Raw(PixelFormat::I420));
+            assert!(close(found, [235, 128, 75]), "{size} {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_crop_outside_and_a_picture_of_another_shape_are_errors() {
+        let frame = flat(AVPixelFormat::AV_PIX_FMT_YUV420P, ColorTags::UNSPECIFIED, [16, 128, 128]);
+        let shape = SourceShape::of(&frame).unwrap();
+        let outside = Crop { width: 64, height: 32, x: 1, y: 0 };
+        let view = View { crop: Some(outside), size: SIZE, layout: Layout::Jpeg };
+        let Err(error) = Scaler::new(shape, &view) else { panic!("the crop is outside") };
+        assert!(error.to_string().contains("64:32:1:0"), "{error}");
+        let mut scaler = Scaler::new(shape, &View { crop: None, ..view }).unwrap();
+        assert!(scaler.scale(&Frame::i420(Geometry::new(32, 32)).unwrap()).is_err());
+        assert!(SourceShape::of(&Frame::empty().unwrap()).is_err());
+    }
+
     fn samples(frame: &Frame, format: AVPixelFormat, layout: Layout) -> Vec<u8> {
         let shape = SourceShape::of(frame).unwrap();
         let mut input = Scaler::between(shape, whole(shape.size), shape.size, format, shape.color).unwrap();

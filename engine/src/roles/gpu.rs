@@ -5,9 +5,9 @@ use camshaft::plan::Backend;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::gpu_time::GpuTime;
 use super::{End, Link};
 use crate::av::{self, Device};
-use crate::gpu_time::GpuTime;
 
 /// How often the supervisor is told what was used.
 const REPORTED_EVERY: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! What the worker can be.
 
 mod gpu;
+mod gpu_time;
 mod link;
 mod pattern;
 mod pixels;

@@ -29,13 +29,11 @@ pub fn run(source: &PatternSource, link: &mut Link) -> Result<(), End> {
 
 /// Waits for `deadline`; true if told to stop by then.
 fn is_stopped_before(link: &mut Link, deadline: Instant) -> Result<bool, End> {
-    while let Some((message, _)) = link.receive_before(deadline)? {
-        match message {
-            ToWorker::Stop => return Ok(true),
-            _ => return Err(super::protocol("a synthetic camera takes no message but Stop")),
-        }
+    match link.receive_before(deadline)? {
+        None => Ok(false),
+        Some((ToWorker::Stop, _)) => Ok(true),
+        Some(_) => Err(super::protocol("a synthetic camera takes no message but Stop")),
     }
-    Ok(false)
 }
 
 fn since_start(number: u64, rate: FrameRate) -> Duration {

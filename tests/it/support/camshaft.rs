@@ -123,6 +123,11 @@ impl Camshaft {
         format!("{}{path}", self.api)
     }
 
+    /// The URL of a path of the admin port.
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("{}{path}", self.admin)
+    }
+
     /// GET of a path of the API, read whole.
     pub fn get(&self, path: &str) -> Answer {
         answer(self.agent.get(self.url(path)).call())
@@ -130,7 +135,7 @@ impl Camshaft {
 
     /// GET of a path of the admin port.
     pub fn admin(&self, path: &str) -> Answer {
-        answer(self.agent.get(format!("{}{path}", self.admin)).call())
+        answer(self.agent.get(self.admin_url(path)).call())
     }
 
     /// PUT of a stream.

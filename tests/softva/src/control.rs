@@ -134,10 +134,6 @@ pub enum Call {
     GetImage,
     /// vaPutImage.
     PutImage,
-    /// vaExportSurfaceHandle, which the driver does not offer.
-    ExportSurfaceHandle,
-    /// vaQueryVideoProcFilters.
-    QueryVideoProcFilters,
     /// vaQueryVideoProcPipelineCaps.
     QueryPipelineCaps,
 }
@@ -318,7 +314,7 @@ pub const fn session_at(slot: usize) -> usize {
 pub enum Escape {
     /// Open `/etc/passwd` for reading.
     OpenFile,
-    /// Open another node in `/dev/dri`: `card0`.
+    /// Open another node in `/dev/dri`: `card3`.
     OpenOtherNode,
     /// Make a TCP socket.
     Socket,
@@ -398,7 +394,7 @@ impl ControlFile {
         Ok(control)
     }
 
-    /// Where the file is.
+    /// Its place.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -420,7 +416,8 @@ impl ControlFile {
 
     /// Objects that exist, in sessions of processes that exist.
     pub fn live(&self, object: Object) -> io::Result<u64> {
-        self.sum_sessions(object, |state, process| state == SESSION_OPEN && process_exists(process))
+        let exists = |process: u64| Path::new("/proc").join(process.to_string()).exists();
+        self.sum_sessions(object, |state, process| state == SESSION_OPEN && exists(process))
     }
 
     /// Objects that were not given back before vaTerminate.
@@ -484,7 +481,7 @@ impl ControlFile {
     }
 
     fn sum_sessions(&self, object: Object, counts: impl Fn(u64, u64) -> bool) -> io::Result<u64> {
-        let opened = usize::try_from(self.sessions()?).unwrap_or(SESSION_SLOTS).min(SESSION_SLOTS);
+        let opened = self.sessions()?.min(SESSION_SLOTS as u64) as usize;
         (0..opened).map(session_at).try_fold(0, |sum, at| {
             let counted = counts(self.read(at + session_words::STATE)?, self.read(at + session_words::PROCESS)?);
             Ok(sum + if counted { self.read(at + session_words::LIVE + object as usize * 8)? } else { 0 })
@@ -500,8 +497,4 @@ impl ControlFile {
     fn write(&self, at: usize, value: u64) -> io::Result<()> {
         self.file.write_all_at(&value.to_le_bytes(), at as u64)
     }
-}
-
-fn process_exists(process: u64) -> bool {
-    Path::new("/proc").join(process.to_string()).exists()
 }

@@ -21,7 +21,7 @@ pub(crate) fn attempt_wanted(page: &Page) {
 fn attempt(escape: Escape) -> Outcome {
     match escape {
         Escape::OpenFile => open(c"/etc/passwd", libc::O_RDONLY),
-        Escape::OpenOtherNode => open(c"/dev/dri/card0", libc::O_RDWR),
+        Escape::OpenOtherNode => open(c"/dev/dri/card3", libc::O_RDWR),
         Escape::Socket => closing(socket()),
         Escape::Connect => connect(),
         Escape::Execute => execute(),

@@ -2,7 +2,15 @@
 //!
 //! libva loads it as the driver `libsoftva`; `LIBVA_SOFTVA` says how it behaves: `PERSONALITY` or
 //! `PERSONALITY:CONTROL_FILE`. The personalities are in `profiles.rs`, the control file in `control.rs`.
-//! `tests/support/with-softva.sh` sets up the rest.
+//! `tests/support/with-softva.sh` sets up the rest. By hand:
+//!
+//! ```sh
+//! cargo build -p softva
+//! tests/support/with-softva.sh haswell - vainfo --display drm --device /dev/dri/renderD128
+//! ```
+//!
+//! A call goes from `calls/` (the C interface) through `driver.rs` (sessions, faults, panics) to the objects, whose tables
+//! are in `objects.rs`. `context.rs` hands pictures to `decode/`, `encode/` and `vpp.rs`; those stand on `av/`.
 
 mod av;
 mod bits;

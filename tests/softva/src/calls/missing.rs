@@ -1,4 +1,5 @@
-//! Calls that libva wants every driver to have, and that nobody makes here: subpictures, palettes, display attributes.
+//! Calls that libva wants every driver to have, and that are not offered here: subpictures, palettes, display
+//! attributes, handles to surfaces.
 
 use std::ffi::{c_int, c_short, c_uchar, c_uint, c_ushort, c_void};
 
@@ -26,6 +27,7 @@ missing! {
         VASurfaceID, *mut c_void, c_short, c_short, c_ushort, c_ushort, c_short, c_short, c_ushort, c_ushort,
         *mut VARectangle, c_uint, c_uint
     );
+    vaExportSurfaceHandle(VASurfaceID, u32, u32, *mut c_void);
     vaSetImagePalette(VAImageID, *mut c_uchar);
     vaCreateSubpicture(VAImageID, *mut VASubpictureID);
     vaDestroySubpicture(VASubpictureID);

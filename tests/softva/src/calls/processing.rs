@@ -4,7 +4,7 @@ use std::ffi::{c_uint, c_void};
 use std::ptr;
 
 use crate::control::Call;
-use crate::driver::enter;
+use crate::driver::{enter, status};
 use crate::va::*;
 
 pub(super) fn fill(table: &mut VADriverVTableVPP) {
@@ -15,17 +15,13 @@ pub(super) fn fill(table: &mut VADriverVTableVPP) {
 }
 
 unsafe extern "C" fn query_filters(
-    context: VADriverContextP,
+    _context: VADriverContextP,
     _owner: VAContextID,
     _filters: *mut VAProcFilterType,
     count: *mut c_uint,
 ) -> VAStatus {
-    enter(context, |driver| {
-        driver.perform(Call::QueryVideoProcFilters, |_| {
-            // SAFETY: libva's caller has room for a number.
-            unsafe { put(count, 0) }
-        })
-    })
+    // SAFETY: libva's caller has room for a number.
+    status(unsafe { put(count, 0) })
 }
 
 unsafe extern "C" fn query_filter_caps(
@@ -39,9 +35,7 @@ unsafe extern "C" fn query_filter_caps(
 }
 
 /// Colour standards that go in and come out. libva's callers read the list long after the call.
-struct Standards([VAProcColorStandardType; 2]);
-
-static STANDARDS: Standards = Standards([VAProcColorStandardBT601, VAProcColorStandardBT709]);
+static STANDARDS: [VAProcColorStandardType; 2] = [VAProcColorStandardBT601, VAProcColorStandardBT709];
 
 unsafe extern "C" fn query_pipeline_caps(
     context: VADriverContextP,
@@ -59,11 +53,11 @@ unsafe extern "C" fn query_pipeline_caps(
             unsafe { ptr::write_bytes(caps, 0, 1) };
             // SAFETY: as above; all zero is a value of it.
             let caps = unsafe { &mut *caps };
-            let standards = STANDARDS.0.as_ptr().cast_mut();
+            let standards = STANDARDS.as_ptr().cast_mut();
             caps.input_color_standards = standards;
-            caps.num_input_color_standards = STANDARDS.0.len() as u32;
+            caps.num_input_color_standards = STANDARDS.len() as u32;
             caps.output_color_standards = standards;
-            caps.num_output_color_standards = STANDARDS.0.len() as u32;
+            caps.num_output_color_standards = STANDARDS.len() as u32;
             Ok(())
         })
     })

@@ -1,6 +1,6 @@
 //! Surfaces and what they can be.
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{c_int, c_uint};
 
 use crate::control::Call;
 use crate::driver::{Driver, enter};
@@ -15,7 +15,6 @@ pub(super) fn fill(table: &mut VADriverVTable) {
     table.vaDestroySurfaces = Some(destroy);
     table.vaQuerySurfaceAttributes = Some(query_attributes);
     table.vaQuerySurfaceStatus = Some(query_status);
-    table.vaExportSurfaceHandle = Some(export);
 }
 
 unsafe extern "C" fn create_plain(
@@ -151,14 +150,4 @@ unsafe extern "C" fn query_status(
             unsafe { put(status, VASurfaceReady) }
         })
     })
-}
-
-unsafe extern "C" fn export(
-    context: VADriverContextP,
-    _surface: VASurfaceID,
-    _memory_type: u32,
-    _flags: u32,
-    _descriptor: *mut c_void,
-) -> VAStatus {
-    enter(context, |driver| driver.perform(Call::ExportSurfaceHandle, |_| Err(Status::UNSUPPORTED_MEMORY_TYPE)))
 }

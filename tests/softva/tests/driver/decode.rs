@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use crate::control::{Call, Counter};
-use crate::machine::{Machine, output, run};
+use crate::machine::{Machine, NODE, output, run};
 use crate::media::{clip, digests, software_digests};
 
 /// Decodes on the GPU and reads the frames back.
 fn hardware_digests(machine: &Machine, path: &Path, format: &str) -> Vec<String> {
     let filter = format!("hwdownload,format={format}");
-    let mut command = machine.ffmpeg(&["-xerror", "-hwaccel", "vaapi", "-hwaccel_output_format", "vaapi"]);
+    let mut command =
+        machine.ffmpeg(&["-xerror", "-hwaccel", "vaapi", "-hwaccel_device", NODE, "-hwaccel_output_format", "vaapi"]);
     command.args(["-i", path.to_str().unwrap(), "-vf", &filter, "-f", "framemd5", "-"]);
     digests(&run(&mut command))
 }
@@ -89,7 +90,8 @@ fn haswell_decodes_jpeg_of_which_it_reads_only_4_2_0_back() {
 
     let machine = Machine::new("haswell");
     let path = clip("jpeg-422.mkv", "352x288", "-c:v mjpeg -q:v 3 -pix_fmt yuvj422p");
-    let input = ["-hwaccel", "vaapi", "-hwaccel_output_format", "vaapi", "-i", path.to_str().unwrap()];
+    let input =
+        ["-hwaccel", "vaapi", "-hwaccel_device", NODE, "-hwaccel_output_format", "vaapi", "-i", path.to_str().unwrap()];
     let read_back = ["-vf", "hwdownload,format=yuv422p", "-f", "null", "-"];
     assert!(!output(&mut machine.ffmpeg(&[&input[..], &read_back].concat())).status.success());
     let converted = ["-vf", "scale_vaapi=format=nv12,hwdownload,format=nv12", "-f", "null", "-"];
@@ -101,7 +103,8 @@ fn what_a_generation_lacks_is_decoded_in_software() {
     let machine = Machine::new("haswell");
     let encoder = "-c:v libx265 -preset fast -x265-params log-level=error:bframes=3 -pix_fmt yuv420p";
     let path = clip("hevc-b.mp4", "352x288", encoder);
-    let mut command = machine.ffmpeg(&["-v", "fatal", "-hwaccel", "vaapi", "-i", path.to_str().unwrap()]);
+    let mut command =
+        machine.ffmpeg(&["-v", "fatal", "-hwaccel", "vaapi", "-hwaccel_device", NODE, "-i", path.to_str().unwrap()]);
     let frames = digests(&output(command.args(["-pix_fmt", "nv12", "-f", "framemd5", "-"])).stdout);
     assert_eq!(frames, software_digests(&path, "null", "nv12"));
     assert_eq!(machine.control.calls(Call::EndDecode).unwrap(), 0);

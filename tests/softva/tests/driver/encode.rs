@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::control::{Call, Counter};
-use crate::machine::{Machine, run};
+use crate::machine::{Machine, NODE, run};
 use crate::media::{clip, digests, picture_types, pixels, psnr, software, software_digests, stream_field};
 
 const FRAMES: u64 = 30;
-const NODE: &str = "/dev/dri/renderD128";
 
 /// A clip without loss.
 fn source(size: &str) -> PathBuf {
@@ -188,7 +187,8 @@ fn range_is_converted_when_it_is_asked_for() {
 fn a_surface_can_be_mapped() {
     let machine = Machine::new("haswell");
     let path = clip("base.mp4", "352x288", "-c:v libx264 -profile:v baseline -pix_fmt yuv420p");
-    let mut command = machine.ffmpeg(&["-hwaccel", "vaapi", "-hwaccel_output_format", "vaapi"]);
+    let mut command =
+        machine.ffmpeg(&["-hwaccel", "vaapi", "-hwaccel_device", NODE, "-hwaccel_output_format", "vaapi"]);
     command.args(["-i", path.to_str().unwrap(), "-vf", "hwmap=mode=read+direct,format=nv12", "-f", "framemd5", "-"]);
     assert_eq!(digests(&run(&mut command)), software_digests(&path, "null", "nv12"));
     let (derived, read) =
@@ -203,7 +203,8 @@ fn one_decoder_feeds_two_scalers_and_encoders_on_the_gpu() {
         let machine = Machine::new(personality);
         let path = clip("high-b.mp4", "352x288", "-c:v libx264 -preset slow -bf 3 -refs 4 -pix_fmt yuv420p");
         let (large, small) = (machine.path("large.mp4"), machine.path("small.mp4"));
-        let mut command = machine.ffmpeg(&["-hwaccel", "vaapi", "-hwaccel_output_format", "vaapi"]);
+        let mut command =
+            machine.ffmpeg(&["-hwaccel", "vaapi", "-hwaccel_device", NODE, "-hwaccel_output_format", "vaapi"]);
         command.args(["-extra_hw_frames", "8", "-i", path.to_str().unwrap()]);
         command.args(["-filter_complex", "split[a][b];[a]scale_vaapi=320:240[l];[b]scale_vaapi=160:120[s]"]);
         for (label, output) in [("[l]", &large), ("[s]", &small)] {

@@ -6,11 +6,10 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use crate::control::{Action, Call, Counter, Object, Times};
-use crate::machine::{Machine, output};
+use crate::machine::{Machine, NODE, output};
 use crate::media::{clip, digests, sizes, software_digests};
 use crate::process::Running;
 
-const NODE: &str = "/dev/dri/renderD128";
 const FRAMES: usize = 30;
 const DECODING_ERROR: u32 = 0x17;
 const HW_BUSY: u32 = 0x22;
@@ -23,7 +22,8 @@ fn video() -> PathBuf {
 /// Decodes on the GPU and reads back, one line a frame.
 fn decode(machine: &Machine) -> Output {
     let video = video();
-    let mut command = machine.ffmpeg(&["-hwaccel", "vaapi", "-hwaccel_output_format", "vaapi"]);
+    let mut command =
+        machine.ffmpeg(&["-hwaccel", "vaapi", "-hwaccel_device", NODE, "-hwaccel_output_format", "vaapi"]);
     command.args(["-i", video.to_str().unwrap(), "-vf", "hwdownload,format=nv12", "-f", "framemd5", "-"]);
     output(&mut command)
 }
@@ -132,7 +132,8 @@ fn without_a_context_ffmpeg_decodes_in_software() {
         let machine = Machine::new("haswell");
         let fault = machine.arm(call, 0, Times::Sticky, action);
         let video = video();
-        let mut command = machine.ffmpeg(&["-hwaccel", "vaapi", "-i", video.to_str().unwrap()]);
+        let mut command =
+            machine.ffmpeg(&["-hwaccel", "vaapi", "-hwaccel_device", NODE, "-i", video.to_str().unwrap()]);
         let found = output(command.args(["-pix_fmt", "nv12", "-f", "framemd5", "-"]));
         assert_eq!(digests(&found.stdout), expected(), "{call:?}");
         assert_eq!(machine.control.count(Counter::H264Decoded).unwrap(), 0);
@@ -168,7 +169,8 @@ fn a_call_that_blocks_for_ever_does_so() {
     let machine = Machine::new("haswell");
     let fault = machine.arm(Call::SyncSurface, 5, Times::Count(1), Action::BlockForEver);
     let video = video();
-    let mut command = machine.ffmpeg(&["-hwaccel", "vaapi", "-hwaccel_output_format", "vaapi"]);
+    let mut command =
+        machine.ffmpeg(&["-hwaccel", "vaapi", "-hwaccel_device", NODE, "-hwaccel_output_format", "vaapi"]);
     command.args(["-i", video.to_str().unwrap(), "-vf", "hwdownload,format=nv12", "-f", "null", "-"]);
     let mut running = Running::start(&mut command);
     running.wait_until(|| machine.control.hits(fault).unwrap() == 1);

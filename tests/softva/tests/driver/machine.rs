@@ -8,6 +8,9 @@ use tempfile::TempDir;
 
 use crate::control::{Action, ArmedFault, Call, ControlFile, Fault, Object, Times};
 
+/// The GPU's node. ffmpeg 7 does not find it by itself: it asks the kernel for the version of its driver.
+pub const NODE: &str = "/dev/dri/renderD128";
+
 /// A machine of some generation.
 pub struct Machine {
     personality: &'static str,
@@ -62,7 +65,9 @@ impl Machine {
 pub fn run(command: &mut Command) -> Vec<u8> {
     let output = output(command);
     let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && complaints.is_empty(), "{command:?}: {}\n{complaints}", output.status);
+    // libva from 2.20 on asks the kernel for a driver's name before it takes the one that it was told.
+    let complaints: Vec<&str> = complaints.lines().filter(|line| !line.contains("vaGetDriverNames()")).collect();
+    assert!(output.status.success() && complaints.is_empty(), "{command:?}: {}\n{complaints:#?}", output.status);
     output.stdout
 }
 
@@ -70,6 +75,6 @@ pub fn run(command: &mut Command) -> Vec<u8> {
 pub fn output(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     const NO_MACHINE: i32 = 125;
-    assert_ne!(output.status.code(), Some(NO_MACHINE), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.code() != Some(NO_MACHINE), "{}", String::from_utf8_lossy(&output.stderr));
     output
 }

@@ -1,0 +1,59 @@
+//! The README's commands, run as they stand there.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::Camshaft;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The shell lines of the README between two headings.
+fn commands_between(from: &str, to: &str) -> String {
+    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    let start = readme.find(from).unwrap_or_else(|| panic!("no '{from}' in the README"));
+    let end = start + readme[start..].find(to).unwrap_or_else(|| panic!("no '{to}' behind it"));
+    let mut blocks = readme[start..end].split("```sh\n").skip(1);
+    let mut commands = String::new();
+    while let Some(block) = blocks.next() {
+        commands += block.split("```").next().unwrap();
+    }
+    commands
+}
+
+#[test]
+fn the_first_curls_work_on_the_demo() {
+    let demo = std::fs::read_to_string(Path::new(ROOT).join("deploy/demo.yaml")).unwrap();
+    let streams = &demo[demo.find("streams:\n").unwrap() + "streams:\n".len()..];
+    let server = Camshaft::start(streams);
+    server.wait_status("yard", "four seconds in the ring", |status| status["ring"]["seconds"].as_f64().unwrap() > 4.0);
+    let commands = commands_between("## Your first curl", "## What it serves");
+    assert!(commands.contains("frame.jpg") && commands.contains("live.mp4") && commands.contains("POST"));
+    // The demo's fixed ports may be taken here by somebody else.
+    let commands = commands
+        .replace("http://127.0.0.1:8080", &server.url(""))
+        .replace("http://127.0.0.1:8081", &server.admin_url(""));
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new("bash").args(["-euc", &commands]).current_dir(dir.path()).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && complaint.is_empty(), "{complaint}");
+    for (file, least) in
+        [("now.jpg", 3000), ("then.jpg", 3000), ("copy.mp4", 20_000), ("raw.y4m", 400_000), ("small.ts", 20_000)]
+    {
+        let size = std::fs::metadata(dir.path().join(file)).unwrap_or_else(|error| panic!("{file}: {error}")).len();
+        assert!(size >= least, "{file} has {size} bytes only");
+    }
+}
+
+#[test]
+fn the_first_camera_is_a_valid_configuration() {
+    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    let yaml = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let lookups = camshaft::config::Lookups {
+        env: &|name| (name == "FRONT_DOOR_PASSWORD").then(|| "secret".to_owned()),
+        file: &|path| std::fs::read_to_string(path),
+        env_overrides: &[],
+    };
+    let document = camshaft::config::Document { name: "README.md".into(), text: yaml };
+    let config = camshaft::config::load(&[document], &lookups).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(config.streams.len(), 1);
+}
