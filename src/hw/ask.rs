@@ -58,10 +58,10 @@ pub(super) async fn probe(spawner: &Arc<Spawner>, path: &str) -> Answer {
     }
 }
 
-/// Tries everything that the node at `path` is good for.
-pub(super) async fn trials(spawner: &Arc<Spawner>, path: &str) -> Trials {
+/// Tries what the node at `path` is said to be good for.
+pub(super) async fn trials(spawner: &Arc<Spawner>, path: &str, capabilities: Vec<Capability>) -> Trials {
     let mut trials = Trials::default();
-    let mut worker = match begin(spawner, path, Role::Trial { device: path.to_owned() }).await {
+    let mut worker = match begin(spawner, path, Role::Trial { device: path.to_owned(), capabilities }).await {
         Ok(worker) => worker,
         Err(reason) => return Trials { cut_short: Some(reason), ..trials },
     };

@@ -144,6 +144,12 @@ fn proof(entry: &TableEntry, trials: &Trials) -> Proof {
     }
 }
 
+/// What a driver claims that there is a trial for.
+pub(super) fn worth_trying(table: &DeviceTable) -> Vec<Capability> {
+    let is_claimed = |capability: &Capability| table.entries.iter().any(|entry| covers(*capability, entry));
+    TRIED.into_iter().filter(is_claimed).collect()
+}
+
 /// Whether a trial of `capability` speaks for `entry`. One trial speaks for all profiles of H.264: they run on the same
 /// engine, and differ in tools that all of them are tried with.
 fn covers(capability: Capability, entry: &TableEntry) -> bool {
@@ -217,6 +223,19 @@ mod tests {
         let cut = Proof::Failed { reason: reason.into() };
         let expected = [Proof::Proved, failed, cut.clone(), cut, Proof::Untried];
         assert_eq!(proofs(&Trials { tried: results, cut_short: Some(reason.into()) }), expected);
+    }
+
+    #[test]
+    fn only_what_is_claimed_is_tried() {
+        let table = device().table.unwrap();
+        let expected = [
+            Capability::Decode { codec: VideoCodec::H264, bit_depth: 8 },
+            Capability::Decode { codec: VideoCodec::Hevc, bit_depth: 10 },
+            Capability::Scale,
+            Capability::Encode { codec: VideoCodec::H264 },
+        ];
+        assert_eq!(worth_trying(&table), expected);
+        assert_eq!(worth_trying(&DeviceTable::default()), []);
     }
 
     #[test]

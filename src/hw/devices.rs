@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ask::{Answer, Trials, probe, trials};
 use super::clocks::Clocks;
-use super::device::{Device, gpu_report};
+use super::device::{Device, gpu_report, worth_trying};
 use super::nodes::{Gpu, Node, OwnIds, Roots};
 use super::remedy::{Trouble, explain, not_probed};
 use super::report::{DeviceReport, DevicesReport};
@@ -252,7 +252,7 @@ impl Devices {
         {
             return trials.clone();
         }
-        let trials = trials(&self.spawner, &device.path).await;
+        let trials = trials(&self.spawner, &device.path, worth_trying(table)).await;
         self.state().trials.insert(key, (Instant::now(), trials.clone()));
         trials
     }

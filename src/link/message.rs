@@ -54,11 +54,13 @@ pub enum Role {
     Pattern(PatternSource),
     /// `camshaft-engine`, role pixels.
     Pixels(PixelsTask),
-    /// `camshaft-engine`, role trial: tries each [`Capability`] of a device. Answered by [`FromWorker::Tried`] as each is
-    /// known, and [`FromWorker::TrialsDone`].
+    /// `camshaft-engine`, role trial: tries what a device can do. Answered by [`FromWorker::Tried`] as each is known, and
+    /// [`FromWorker::TrialsDone`].
     Trial {
         /// The render node, e.g. `/dev/dri/renderD128`.
         device: String,
+        /// What is to be tried, in this order.
+        capabilities: Vec<Capability>,
     },
     /// `camshaft-engine`, role probe: asks a device's driver what it can do. Answered by [`FromWorker::Probed`].
     Probe {

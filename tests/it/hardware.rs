@@ -1,6 +1,7 @@
 //! The hardware path, on a GPU in software. The driver counts what it does, so that no test passes by falling back to
 //! the CPU in silence.
 
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
@@ -50,6 +51,51 @@ fn compare_decoders(gpu: &Gpu, counter: Counter, coding: Coding) {
     assert_eq!((accel("hard"), accel("soft")), ("hardware".into(), "software".into()));
 }
 
+/// Whether the device has proved what it claims for this profile and entrypoint, and why not.
+fn proof(server: &Camshaft, profile: &str, entrypoint: &str) -> (Option<bool>, String) {
+    let report = server.get("/v1/devices").json();
+    let claims = report["devices"][0]["profiles"].as_array().unwrap().clone();
+    let is_it = |claim: &&Value| {
+        claim["profile"].as_str().unwrap().ends_with(profile)
+            && claim["entrypoint"].as_str().unwrap().ends_with(entrypoint)
+    };
+    let claim = claims.iter().find(is_it).unwrap_or_else(|| panic!("no {profile} {entrypoint} in {report:#}"));
+    (claim["proved"].as_bool(), claim["reason"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_claim_counts_once_it_is_proved() {
+    let proved = (Some(true), String::new());
+    let gpu = Gpu::alderlake();
+    let server = Camshaft::start_on(&gpu, "", "");
+    for (profile, entrypoint) in [
+        ("H264Main", "VLD"),
+        ("HEVCMain", "VLD"),
+        ("HEVCMain10", "VLD"),
+        ("None", "VideoProc"),
+        ("H264High", "EncSliceLP"),
+        ("JPEGBaseline", "EncPicture"),
+    ] {
+        assert_eq!(proof(&server, profile, entrypoint), proved, "{profile} {entrypoint}");
+    }
+    // Drivers that report success for what the GPU never did, and one that dies of it.
+    for (call, after, action, profile, entrypoint, reason) in [
+        (Call::EndDecode, 0, Action::FrozenPicture, "H264Main", "VLD", "is wrong"),
+        (Call::EndProcess, 0, Action::ZeroPicture, "None", "VideoProc", "is wrong"),
+        (Call::EndEncode, 0, Action::EmptyCoded, "H264High", "EncSlice", "0 bytes"),
+        (Call::EndEncode, 1, Action::StaleCoded, "H264High", "EncSlice", "picture"),
+        (Call::EndEncode, 0, Action::Abort, "H264High", "EncSlice", "signal 6"),
+    ] {
+        let gpu = Gpu::haswell();
+        gpu.break_for_good(call, after, action);
+        let server = Camshaft::start_on(&gpu, "", "");
+        let (proved, why) = proof(&server, profile, entrypoint);
+        assert!(proved == Some(false) && why.contains(reason), "{action:?}: {proved:?} {why}");
+        let others = if call == Call::EndDecode { ("None", "VideoProc") } else { ("H264Main", "VLD") };
+        assert_eq!(proof(&server, others.0, others.1).0, Some(true), "{action:?}: {others:?}");
+    }
+}
+
 #[test]
 fn h264_is_decoded_on_a_haswell_as_on_the_cpu() {
     let gpu = Gpu::haswell();
@@ -88,7 +134,7 @@ fn scaled_pictures_are_read_back_and_no_others() {
     assert_eq!(cropped.next().unwrap().size, raw.next().unwrap().size);
     let status = server.status("clock");
     assert_eq!(status["renditions"][0]["decode_scale"], "hardware");
-    assert_eq!(status["workers"]["pixels"]["gpu_seconds"], serde_json::Value::Null);
+    assert_eq!(status["workers"]["pixels"]["gpu_seconds"], Value::Null);
     let (decoded, scaled, reads) =
         (gpu.count(Counter::H264Decoded) - decoded, gpu.count(Counter::Scaled) - scaled, read() - reads);
     assert!(decoded >= 70, "{decoded} pictures were decoded on the GPU");

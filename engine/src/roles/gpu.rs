@@ -27,7 +27,7 @@ impl Gpu {
     /// If it cannot be opened.
     pub fn open_for(role: &Role) -> Result<Option<Self>, av::Error> {
         let (Role::Pixels(camshaft::link::PixelsTask { decode: Backend::Vaapi { device }, .. })
-        | Role::Trial { device }) = role
+        | Role::Trial { device, .. }) = role
         else {
             return Ok(None);
         };

@@ -30,8 +30,8 @@ pub fn run(link: &mut Link) -> Result<(), End> {
     })?;
     match role {
         Role::Pixels(task) => pixels::run(&task, gpu, link),
-        Role::Trial { .. } => match gpu {
-            Some(gpu) => trial::run(&gpu, link),
+        Role::Trial { capabilities, .. } => match gpu {
+            Some(gpu) => trial::run(&gpu, &capabilities, link),
             None => Err(protocol("a trial is of a device")),
         },
         Role::Pattern(source) => pattern::run(&source, link),

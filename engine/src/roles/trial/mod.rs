@@ -16,29 +16,18 @@ use crate::av::{
 };
 use clip::{PICTURES, SIZE, convert, samples, settings};
 
-/// What is tried, in this order.
-const CAPABILITIES: [Capability; 7] = [
-    Capability::Decode { codec: VideoCodec::H264, bit_depth: 8 },
-    Capability::Decode { codec: VideoCodec::Hevc, bit_depth: 8 },
-    Capability::Decode { codec: VideoCodec::Hevc, bit_depth: 10 },
-    Capability::Scale,
-    Capability::Encode { codec: VideoCodec::H264 },
-    Capability::Encode { codec: VideoCodec::Hevc },
-    Capability::EncodeJpeg,
-];
-
 /// Scalers differ in their filters: two good ones come this close, in dB of luma PSNR.
 const SCALED_ALIKE: f64 = 30.0;
 /// What is encoded at plenty of bits comes this close.
 const ENCODED_ALIKE: f64 = 28.0;
 
-/// Tries everything, and says each result as soon as it is known.
+/// Tries each of `capabilities`, and says each result as soon as it is known.
 ///
 /// # Errors
 /// If nobody is there to hear it.
-pub fn run(gpu: &Gpu, link: &mut Link) -> Result<(), End> {
+pub fn run(gpu: &Gpu, capabilities: &[Capability], link: &mut Link) -> Result<(), End> {
     link.send(&FromWorker::Ready, &[])?;
-    for capability in CAPABILITIES {
+    for &capability in capabilities {
         let failure = attempt(&gpu.device, capability).err().map(|failure| failure.to_string());
         link.send(&FromWorker::Tried { capability, failure }, &[])?;
     }
@@ -76,20 +65,29 @@ fn decode(device: &Rc<Device>, codec: VideoCodec, bit_depth: u8) -> Result<(), F
     compare(&expected, &made, bit_depth, |psnr| psnr == f64::INFINITY, "the very same")
 }
 
+/// Two pictures each, as a frozen surface shows in the second one only.
 fn scale(device: &Device) -> Result<(), Failure> {
     let part = Crop { width: 400, height: 240, x: 120, y: 64 };
     let views = [(None, Geometry::new(SIZE.width / 2, SIZE.height / 2)), (Some(part), Geometry::new(200, 120))];
     let pool = SurfacePool::new(device, SIZE, 4)?;
-    let picture = nv12(0)?;
-    let surface = pool.upload(&picture)?;
     let (mut expected, mut made) = (Vec::new(), Vec::new());
     for (crop, size) in views {
         let view = View { crop, size, layout: Layout::Raw(PixelFormat::I420) };
-        expected.push(samples(&picture, &view)?);
-        let mut scaler = SurfaceScaler::new(&surface, SurfaceView { crop, size, range: SampleRange::Same })?;
-        scaler.scale(&surface)?;
-        let mut copy = Copy::default();
-        made.push(samples(read(device, scaler.output(), &mut copy)?, &View { crop: None, ..view })?);
+        let mut scaler = None;
+        for number in [0, PICTURES] {
+            let picture = nv12(number)?;
+            expected.push(samples(&picture, &view)?);
+            let surface = pool.upload(&picture)?;
+            let scaler = match &mut scaler {
+                Some(scaler) => scaler,
+                none => {
+                    none.insert(SurfaceScaler::new(&surface, SurfaceView { crop, size, range: SampleRange::Same })?)
+                }
+            };
+            scaler.scale(&surface)?;
+            let mut copy = Copy::default();
+            made.push(samples(read(device, scaler.output(), &mut copy)?, &View { crop: None, ..view })?);
+        }
     }
     compare(&expected, &made, 8, |psnr| psnr >= SCALED_ALIKE, "30 dB")
 }
@@ -120,16 +118,24 @@ fn encode(device: &Device, codec: VideoCodec) -> Result<(), Failure> {
 
 fn encode_jpeg(device: &Device) -> Result<(), Failure> {
     let pool = SurfacePool::new(device, SIZE, 4)?;
+    // As renditions are made: cameras send limited range, and JPEG is full range.
+    let view = SurfaceView { crop: None, size: SIZE, range: SampleRange::Full };
     let (mut expected, mut made) = (Vec::new(), Vec::new());
+    let mut stages = None;
     for number in [0, PICTURES] {
         let picture = nv12(number)?;
         expected.push(samples(&picture, &clip::WHOLE)?);
         let surface = pool.upload(&picture)?;
-        // As renditions are made: cameras send limited range, and JPEG is full range.
-        let view = SurfaceView { crop: None, size: SIZE, range: SampleRange::Full };
-        let mut scaler = SurfaceScaler::new(&surface, view)?;
+        let (scaler, encoder) = match &mut stages {
+            Some(stages) => stages,
+            none => {
+                let mut scaler = SurfaceScaler::new(&surface, view)?;
+                scaler.scale(&surface)?;
+                let encoder = SurfaceJpegEncoder::open(scaler.output(), device.wait_clock(), 90)?;
+                none.insert((scaler, encoder))
+            }
+        };
         scaler.scale(&surface)?;
-        let mut encoder = SurfaceJpegEncoder::open(scaler.output(), device.wait_clock(), 90)?;
         let decoded = decode_jpeg(encoder.encode(scaler.output())?)?;
         made.push(samples(&decoded, &clip::WHOLE)?);
     }
