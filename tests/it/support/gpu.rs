@@ -1,6 +1,6 @@
 //! A GPU in software: `tests/softva` behind a render node that only the program under test sees.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -40,9 +40,8 @@ impl Gpu {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(WITH_SOFTVA);
         command.arg(self.personality).arg(self.control.path()).arg(program);
-        // The driver is built into the same folder.
-        let folder: PathBuf = PathBuf::from(program).parent().unwrap().to_owned();
-        command.env("SOFTVA_DIR", folder);
+        // `cargo test` leaves libraries below `deps` and, unlike `cargo build`, links none beside the programs.
+        command.env("SOFTVA_DIR", Path::new(program).with_file_name("deps"));
         command
     }
 
