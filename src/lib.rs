@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod events;
 pub mod fanout;
 pub mod http;
 pub mod hw;

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::logs;
 use crate::config::{self, Config, StreamDefaults};
 use crate::error::{Error, Result};
+use crate::events::Events;
 use crate::http::{self, AdminState, ApiState, DeliveryOptions, RequestObserver, ServerOptions};
 use crate::hw::{Devices, Roots};
 use crate::link::{Programs, Spawner};
@@ -78,8 +79,9 @@ impl Service {
         let signals = Signals::listen()?;
         let spawner = Spawner::start(Programs::find()?, worker_environment())?;
         let devices = Devices::new(spawner.clone(), Roots::default(), config.hardware.device.clone());
-        let metrics = Arc::new(Metrics::new());
-        let context = Context::new(spawner.clone(), devices.clone(), metrics.clone(), config.limits.clone());
+        let (metrics, events) = (Arc::new(Metrics::new()), Arc::new(Events::default()));
+        let limits = config.limits.clone();
+        let context = Context::new(spawner.clone(), devices.clone(), events, metrics.clone(), limits);
         let streams = Streams::new(Arc::new(context));
         let (ready, is_ready) = watch::channel(false);
         let service = Self {

@@ -60,8 +60,9 @@ fn api_with(observer: Arc<Observed>) -> Router {
     let programs = Programs { camshaft: "/nonexistent".into(), engine: "/nonexistent".into() };
     let spawner = Spawner::start(programs, vec![]).unwrap();
     let devices = Devices::new(spawner.clone(), Roots::default(), DeviceChoice::Auto);
-    let metrics = Arc::new(Metrics::new());
-    let streams = Streams::new(Arc::new(Context::new(spawner, devices.clone(), metrics, Limits::default())));
+    let (metrics, events) = (Arc::new(Metrics::new()), Arc::default());
+    let context = Context::new(spawner, devices.clone(), events, metrics, Limits::default());
+    let streams = Streams::new(Arc::new(context));
     api(ApiState::new(streams, defaults, devices, delivery, observer))
 }
 

@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Events;
 use crate::hw::Devices;
 use crate::link::Spawner;
 use crate::media::MediaTime;
@@ -23,6 +24,8 @@ pub struct Context {
     pub limits: Limits,
     /// The GPUs, and what they have proved.
     pub devices: Arc<Devices>,
+    /// Where changes are told.
+    pub events: Arc<Events>,
     /// Permits for short-lived workers beside the live ones.
     pub beside: Semaphore,
     consumers: Arc<AtomicUsize>,
@@ -34,9 +37,15 @@ pub struct Place(Arc<AtomicUsize>);
 
 impl Context {
     /// The context of a process.
-    pub fn new(spawner: Arc<Spawner>, devices: Arc<Devices>, metrics: Arc<Metrics>, limits: Limits) -> Self {
+    pub fn new(
+        spawner: Arc<Spawner>,
+        devices: Arc<Devices>,
+        events: Arc<Events>,
+        metrics: Arc<Metrics>,
+        limits: Limits,
+    ) -> Self {
         let beside = Semaphore::new(limits.workers_beside as usize);
-        Self { spawner, metrics, limits, devices, beside, consumers: Arc::default() }
+        Self { spawner, metrics, limits, devices, events, beside, consumers: Arc::default() }
     }
 
     /// Takes a place for a consumer.

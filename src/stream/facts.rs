@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 use super::status::{State, WorkerStatus};
+use crate::events::{Change, Events, Topic};
 use crate::link::usage;
 use crate::media::{AudioConfig, VideoConfig};
 use crate::metrics::StreamMetrics;
@@ -16,6 +17,7 @@ const RATE_WINDOW: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct SourceFacts {
     metrics: Arc<StreamMetrics>,
+    events: Arc<Events>,
     state: watch::Sender<State>,
     inner: Mutex<Facts>,
 }
@@ -61,7 +63,7 @@ struct Window {
 
 impl SourceFacts {
     /// Facts of a source that has not been tried.
-    pub fn new(metrics: Arc<StreamMetrics>, state: State) -> Self {
+    pub fn new(metrics: Arc<StreamMetrics>, events: Arc<Events>, state: State) -> Self {
         let window = Window { start: Instant::now(), frames: 0, bytes: 0 };
         let facts = Facts {
             since: SystemTime::now(),
@@ -79,7 +81,7 @@ impl SourceFacts {
             restarts: 0,
             window,
         };
-        let facts = Self { metrics, state: watch::Sender::new(state), inner: Mutex::new(facts) };
+        let facts = Self { metrics, events, state: watch::Sender::new(state), inner: Mutex::new(facts) };
         facts.show_state(state);
         facts
     }
@@ -112,8 +114,10 @@ impl SourceFacts {
             facts.reason = reason;
             facts.retry_in = retry_in;
         });
-        if self.state() != state {
-            tracing::info!(stream = self.metrics.id(), ?state, reason = self.get().reason, "stream state");
+        let (from, reason) = (self.state(), self.get().reason);
+        if from != state {
+            let (from, to, subject) = (from.name(), state.name(), self.metrics.id());
+            self.events.tell(Change { topic: Topic::Stream, subject, from, to, reason: reason.as_deref() });
         }
         self.show_state(state);
         self.state.send_replace(state);
@@ -141,9 +145,9 @@ impl SourceFacts {
 
     fn show_state(&self, state: State) {
         let metrics = &self.metrics;
-        for (name, each) in State::ALL {
+        for each in State::ALL {
             let value = i64::from(each == state);
-            metrics.all.stream_state.with_label_values(&[metrics.id(), name]).set(value);
+            metrics.all.stream_state.with_label_values(&[metrics.id(), each.name()]).set(value);
         }
         metrics.all.stream_up.with_label_values(&[metrics.id()]).set(i64::from(state == State::Live));
     }

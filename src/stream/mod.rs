@@ -77,7 +77,7 @@ impl Stream {
         let settings = Arc::new(settings);
         let metrics = Arc::new(context.metrics.stream(id.as_str()));
         let state = if settings.on_demand { State::Idle } else { State::Connecting };
-        let facts = Arc::new(SourceFacts::new(metrics.clone(), state));
+        let facts = Arc::new(SourceFacts::new(metrics.clone(), context.events.clone(), state));
         let ring = Arc::new(Ring::new(context.ring_limits()));
         let demand = Arc::new(watch::Sender::new(0));
         let cancel = CancellationToken::new();

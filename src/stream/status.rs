@@ -21,14 +21,19 @@ pub enum State {
 }
 
 impl State {
-    /// Every state with its name.
-    pub const ALL: [(&'static str, Self); 5] = [
-        ("idle", Self::Idle),
-        ("connecting", Self::Connecting),
-        ("live", Self::Live),
-        ("reconnecting", Self::Reconnecting),
-        ("failed", Self::Failed),
-    ];
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Idle, Self::Connecting, Self::Live, Self::Reconnecting, Self::Failed];
+
+    /// The state's name, as in status, metrics and events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Live => "live",
+            Self::Reconnecting => "reconnecting",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// A stream's status.
