@@ -221,6 +221,43 @@ impl Frame {
         Ok(out)
     }
 
+    /// Gives the frame planes of its own if anybody else refers to them.
+    pub(super) fn make_writable(&mut self) -> Result<()> {
+        // SAFETY: the frame is valid; the call copies the planes if anybody else refers to them.
+        check("reuse picture", unsafe { ffi::av_frame_make_writable(self.as_mut_ptr()) })?;
+        Ok(())
+    }
+
+    /// A plane of a planar 8-bit 4:2:0 picture in memory, from its first sample on, and its stride in bytes.
+    pub(super) fn plane(&self, index: usize) -> Option<(&[u8], usize)> {
+        let (start, length, stride) = self.plane_span(index)?;
+        // SAFETY: the plane belongs to the frame, has this many bytes and is not written to while `self` is borrowed.
+        Some((unsafe { std::slice::from_raw_parts(start, length) }, stride))
+    }
+
+    /// The same, of a picture that nobody else refers to, to be written; `None` if it is shared.
+    pub(super) fn plane_mut(&mut self, index: usize) -> Option<(&mut [u8], usize)> {
+        // SAFETY: the frame is valid.
+        let is_ours = unsafe { ffi::av_frame_is_writable(self.as_mut_ptr()) } > 0;
+        let (start, length, stride) = self.plane_span(index).filter(|_| is_ours)?;
+        // SAFETY: the plane belongs to the frame, has this many bytes, and nobody else refers to it.
+        Some((unsafe { std::slice::from_raw_parts_mut(start, length) }, stride))
+    }
+
+    fn plane_span(&self, index: usize) -> Option<(*mut u8, usize, usize)> {
+        let format = SourceFormat::from_raw(self.get().format);
+        format.filter(|format| matches!(format, SourceFormat::Bits8 | SourceFormat::Bits8FullRange))?;
+        let (start, stride) = (*self.get().data.get(index)?, usize::try_from(*self.get().linesize.get(index)?).ok()?);
+        let size = self.size();
+        let half = |side: u32| side.div_ceil(2) as usize;
+        let (width, height) = match index {
+            0 => (size.width as usize, size.height as usize),
+            _ => (half(size.width), half(size.height)),
+        };
+        let before_last = stride.checked_mul(height.checked_sub(1)?)?;
+        (!start.is_null() && width <= stride).then_some((start, before_last + width, stride))
+    }
+
     /// Replaces `out` by the planes without padding, in the layout of `format`, which must be the frame's own or, for
     /// [`PixelFormat::Gray`], one whose first plane is luma of 8 bits.
     pub fn copy_to(&self, format: PixelFormat, out: &mut Vec<u8>) -> Result<()> {
@@ -251,8 +288,7 @@ impl Frame {
 
     /// Replaces the picture of a frame made by [`Frame::i420`] by `picture`, planes without padding.
     pub fn draw_i420(&mut self, picture: &[u8]) -> Result<()> {
-        // SAFETY: the frame is valid; the call copies the planes if anybody else refers to them.
-        check("reuse picture", unsafe { ffi::av_frame_make_writable(self.as_mut_ptr()) })?;
+        self.make_writable()?;
         let size = self.size();
         if picture.len() != PixelFormat::I420.frame_bytes(size) {
             return Err(Error::Unsupported(format!("{} bytes are no I420 picture of {size}", picture.len())));

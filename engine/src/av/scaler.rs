@@ -1,12 +1,15 @@
 //! Crop, scale and convert pictures, in software.
 
-use camshaft::media::{Crop, Geometry, PixelFormat};
-use ffmpeg_next::ffi::AVPixelFormat::{AV_PIX_FMT_BGR24, AV_PIX_FMT_RGB24, AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV420P10LE};
-use ffmpeg_next::ffi::{self, AVPixelFormat};
-use std::ffi::{CStr, c_int};
-use std::ptr::{self, NonNull};
+mod area;
+mod swscale;
 
-use super::error::{Error, Result, check, check_pointer};
+use camshaft::media::{Crop, Geometry, PixelFormat};
+use ffmpeg_next::ffi::AVPixelFormat;
+use ffmpeg_next::ffi::AVPixelFormat::{AV_PIX_FMT_BGR24, AV_PIX_FMT_RGB24, AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV420P10LE};
+
+use self::area::Area;
+use self::swscale::Swscale;
+use super::error::{Error, Result};
 use super::frame::{ColorTags, Frame};
 use super::pixel::{SourceFormat, native};
 
@@ -56,6 +59,11 @@ impl SourceShape {
         self.format == SourceFormat::Bits8FullRange || self.color.is_full_range()
     }
 
+    /// The colour tags with the range that the samples have.
+    fn color_of_range(&self) -> ColorTags {
+        if self.is_full_range() { self.color.as_full() } else { self.color }
+    }
+
     /// Whether pictures of this shape are already what `view` asks for.
     pub fn satisfies(&self, view: &View) -> bool {
         let whole = view.crop.is_none() && view.size == self.size;
@@ -71,14 +79,24 @@ impl SourceShape {
     }
 }
 
-/// Makes pictures of one view from pictures of one shape, into one frame that it uses again and again.
+/// Makes pictures of one view from pictures of one shape, into frames that it uses again and again.
 pub struct Scaler {
-    raw: NonNull<ffi::SwsContext>,
-    /// Makes planar pictures first, where that is the shorter way.
-    planar: Option<Box<Scaler>>,
     shape: SourceShape,
+    /// What is made first; each step takes what the one before has made.
+    before: Vec<Step>,
+    last: Step,
+}
+
+struct Step {
+    way: Way,
+    /// The part of what comes in that is used.
     crop: Crop,
     output: Frame,
+}
+
+enum Way {
+    Area(Area),
+    Swscale(Swscale),
 }
 
 impl Scaler {
@@ -93,18 +111,58 @@ impl Scaler {
             return Err(Error::Unsupported(message));
         }
         let (format, color) = output_format(&shape, view.layout);
-        if let Some(planar) = planar_step(shape.format, format) {
-            let planar = Self::between(shape, crop, crop.geometry(), planar, shape.color)?;
-            let planar_shape = SourceShape::of(&planar.output)?;
-            let mut second = Self::between(planar_shape, whole(planar_shape.size), view.size, format, color)?;
-            second.planar = Some(Box::new(planar));
-            return Ok(second);
+        let area = Area::between(crop.geometry(), view.size).filter(|_| shape.format.sample_bytes() == 1);
+        let (mut now, mut crop, mut before) = (shape, crop, Vec::new());
+        if let Some(planar) = planar_step(shape.format, format, area.is_some()) {
+            let step = Step::convert(&now, crop, crop.geometry(), planar, now.color)?;
+            now = SourceShape::of(&step.output)?;
+            crop = whole(now.size);
+            before.push(step);
         }
-        Self::between(shape, crop, view.size, format, color)
+        let Some(area) = area else {
+            return Ok(Self { shape, before, last: Step::convert(&now, crop, view.size, format, color)? });
+        };
+        let shrink = Step { way: Way::Area(area), crop, output: Area::output(view.size, now.color_of_range())? };
+        let shrunk = SourceShape::of(&shrink.output)?;
+        if shrunk.format.native() == format && shrunk.is_full_range() == color.is_full_range() {
+            return Ok(Self { shape, before, last: shrink });
+        }
+        before.push(shrink);
+        Ok(Self { shape, before, last: Step::convert(&shrunk, whole(view.size), view.size, format, color)? })
     }
 
-    fn between(
-        shape: SourceShape,
+    /// The shape that this scaler takes.
+    pub fn shape(&self) -> SourceShape {
+        self.shape
+    }
+
+    /// Makes the view of `frame`, which must have the scaler's shape.
+    pub fn scale(&mut self, frame: &Frame) -> Result<()> {
+        if SourceShape::of(frame)? != self.shape {
+            return Err(Error::Unsupported("the picture is not of the scaler's shape".into()));
+        }
+        let mut made = frame;
+        for step in &mut self.before {
+            made = step.make(made)?;
+        }
+        self.last.make(made)?;
+        Ok(())
+    }
+
+    /// What the last [`Scaler::scale`] made.
+    pub fn output(&self) -> &Frame {
+        &self.last.output
+    }
+
+    /// The same, without the scaler.
+    pub fn into_output(self) -> Frame {
+        self.last.output
+    }
+}
+
+impl Step {
+    fn convert(
+        from: &SourceShape,
         crop: Crop,
         size: Geometry,
         format: AVPixelFormat,
@@ -112,99 +170,24 @@ impl Scaler {
     ) -> Result<Self> {
         let mut output = Frame::with_planes(size, format)?;
         output.describe(format, color);
-        // SAFETY: no preconditions; null means that memory ran out.
-        let raw = check_pointer("allocate scaler", unsafe { ffi::sws_alloc_context() })?;
-        let mut scaler = Self { raw, planar: None, shape, crop, output };
-        scaler.configure(format, c_int::from(color.is_full_range()))?;
-        Ok(scaler)
+        let way = Way::Swscale(Swscale::new(from, crop.geometry(), &output, format)?);
+        Ok(Self { way, crop, output })
     }
 
-    /// The shape that this scaler takes.
-    pub fn shape(&self) -> SourceShape {
-        self.planar.as_ref().map_or(self.shape, |planar| planar.shape)
-    }
-
-    /// Makes the view of `frame`, which must have the scaler's shape.
-    pub fn scale(&mut self, frame: &Frame) -> Result<()> {
-        if SourceShape::of(frame)? != self.shape() {
-            return Err(Error::Unsupported("the picture is not of the scaler's shape".into()));
+    fn make(&mut self, from: &Frame) -> Result<&Frame> {
+        match &mut self.way {
+            Way::Area(area) => area.scale(from, self.crop, &mut self.output)?,
+            Way::Swscale(swscale) => swscale.scale(from, self.crop, &mut self.output)?,
         }
-        let frame = match &mut self.planar {
-            Some(planar) => {
-                planar.scale(frame)?;
-                &planar.output
-            }
-            None => frame,
-        };
-        let (planes, strides) = cropped(frame, self.shape.format, self.crop);
-        let rows = self.crop.height as c_int;
-        let output = self.output.get_mut();
-        // SAFETY: the planes hold at least `rows` rows of the size that the context was made for, in and out.
-        let scaled = unsafe {
-            ffi::sws_scale(
-                self.raw.as_ptr(),
-                planes.as_ptr(),
-                strides.as_ptr(),
-                0,
-                rows,
-                output.data.as_ptr(),
-                output.linesize.as_ptr(),
-            )
-        };
-        check("scale", scaled)?;
-        Ok(())
-    }
-
-    /// What the last [`Scaler::scale`] made.
-    pub fn output(&self) -> &Frame {
-        &self.output
-    }
-
-    /// The same, without the scaler.
-    pub fn into_output(mut self) -> Result<Frame> {
-        Ok(std::mem::replace(&mut self.output, Frame::empty()?))
-    }
-
-    fn configure(&mut self, format: AVPixelFormat, output_range: c_int) -> Result<()> {
-        let from = self.crop.geometry();
-        let to = self.output.size();
-        // Ranges are given before initialisation, or swscale takes a short cut that ignores them.
-        let source_range = c_int::from(self.shape.is_full_range());
-        self.set(c"srcw", from.width.into())?;
-        self.set(c"srch", from.height.into())?;
-        self.set(c"src_format", self.shape.format.native() as i64)?;
-        self.set(c"src_range", source_range.into())?;
-        self.set(c"dstw", to.width.into())?;
-        self.set(c"dsth", to.height.into())?;
-        self.set(c"dst_format", format as i64)?;
-        self.set(c"dst_range", output_range.into())?;
-        self.set(c"sws_flags", filter(from, to).into())?;
-        // SAFETY: the context has all its options; null filters mean none.
-        check("set up scaler", unsafe { ffi::sws_init_context(self.raw.as_ptr(), ptr::null_mut(), ptr::null_mut()) })?;
-        // Source and result share one matrix: Y'CbCr keeps its colours' meaning, RGB is made by the source's own.
-        // SAFETY: any number is allowed; swscale takes BT.601 for those without a matrix, as ffmpeg does.
-        let matrix = unsafe { ffi::sws_getCoefficients(self.shape.color.space) };
-        let one = 1 << 16;
-        // SAFETY: the context is initialised and `matrix` is one of swscale's static tables of 4 numbers.
-        let set = unsafe {
-            let raw = self.raw.as_ptr();
-            ffi::sws_setColorspaceDetails(raw, matrix, source_range, matrix, output_range, 0, one, one)
-        };
-        check("set up colours", set)?;
-        Ok(())
-    }
-
-    fn set(&mut self, option: &CStr, value: i64) -> Result<()> {
-        // SAFETY: the context is valid and starts with its AVClass, as the call wants.
-        check("set up scaler", unsafe { ffi::av_opt_set_int(self.raw.as_ptr().cast(), option.as_ptr(), value, 0) })?;
-        Ok(())
+        Ok(&self.output)
     }
 }
 
 /// The format to make first where a picture comes from a GPU: what follows is then the same to the bit as for a picture
 /// of the CPU's decoder, and swscale's fast way to RGB is for planar pictures only.
-fn planar_step(from: SourceFormat, to: AVPixelFormat) -> Option<AVPixelFormat> {
+fn planar_step(from: SourceFormat, to: AVPixelFormat, by_area: bool) -> Option<AVPixelFormat> {
     match (from, to) {
+        (SourceFormat::Nv12, _) if by_area => Some(AV_PIX_FMT_YUV420P),
         (SourceFormat::Nv12, AV_PIX_FMT_RGB24 | AV_PIX_FMT_BGR24) => Some(AV_PIX_FMT_YUV420P),
         (SourceFormat::P010, AV_PIX_FMT_YUV420P10LE) => None,
         (SourceFormat::P010, _) => Some(AV_PIX_FMT_YUV420P10LE),
@@ -212,37 +195,8 @@ fn planar_step(from: SourceFormat, to: AVPixelFormat) -> Option<AVPixelFormat> {
     }
 }
 
-/// The planes of `frame` from the crop's corner on, and their strides.
-fn cropped(frame: &Frame, format: SourceFormat, crop: Crop) -> ([*const u8; 4], [c_int; 4]) {
-    // Chroma has half the columns and rows. The corner is rounded to them, and luma follows so that colours stay
-    // in place.
-    let (x, y) = (crop.x as usize / 2, crop.y as usize / 2);
-    let frame = frame.get();
-    let mut planes = [ptr::null(); 4];
-    let mut strides = [0; 4];
-    for (index, (columns, rows)) in format.planes().iter().enumerate() {
-        strides[index] = frame.linesize[index];
-        let (column, row) = (x * columns * format.sample_bytes(), y * rows);
-        let offset = row as isize * strides[index] as isize + column as isize;
-        planes[index] = frame.data[index].cast_const().wrapping_offset(offset);
-    }
-    (planes, strides)
-}
-
 fn whole(size: Geometry) -> Crop {
     Crop { width: size.width, height: size.height, x: 0, y: 0 }
-}
-
-impl Drop for Scaler {
-    fn drop(&mut self) {
-        // SAFETY: the context is ours and is not used again.
-        unsafe { ffi::sws_freeContext(self.raw.as_ptr()) };
-    }
-}
-
-/// Averages when shrinking, which keeps fine detail from aliasing at half the cost of bicubic.
-fn filter(from: Geometry, to: Geometry) -> c_int {
-    if to.width > from.width || to.height > from.height { ffi::SWS_BICUBIC } else { ffi::SWS_AREA }
 }
 
 fn output_format(shape: &SourceShape, layout: Layout) -> (AVPixelFormat, ColorTags) {
@@ -260,6 +214,8 @@ fn output_format(shape: &SourceShape, layout: Layout) -> (AVPixelFormat, ColorTa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ffmpeg_next::ffi;
+    use std::ffi::c_int;
 
     const SIZE: Geometry = Geometry { width: 64, height: 32 };
     const BT_709: c_int = ffi::AVColorSpace::AVCOL_SPC_BT709 as c_int;
@@ -388,13 +344,13 @@ mod tests {
         assert!(SourceShape::of(&Frame::empty().unwrap()).is_err());
     }
 
-    fn samples(frame: &Frame, format: AVPixelFormat, layout: Layout) -> Vec<u8> {
+    fn samples(frame: &Frame, format: AVPixelFormat, size: Geometry, layout: Layout) -> Vec<u8> {
         let shape = SourceShape::of(frame).unwrap();
-        let mut input = Scaler::between(shape, whole(shape.size), shape.size, format, shape.color).unwrap();
-        input.scale(frame).unwrap();
-        let view = View { crop: None, size: shape.size, layout };
-        let mut scaler = Scaler::new(SourceShape::of(input.output()).unwrap(), &view).unwrap();
-        scaler.scale(input.output()).unwrap();
+        let mut input = Step::convert(&shape, whole(shape.size), shape.size, format, shape.color).unwrap();
+        let input = input.make(frame).unwrap();
+        let view = View { crop: None, size, layout };
+        let mut scaler = Scaler::new(SourceShape::of(input).unwrap(), &view).unwrap();
+        scaler.scale(input).unwrap();
         scaler.output().samples().unwrap()
     }
 
@@ -408,9 +364,35 @@ mod tests {
         let deep_view = View { crop: None, size: Geometry::new(318, 178), layout: Layout::TenBit };
         let mut deep = Scaler::new(SourceShape::of(&drawn).unwrap(), &deep_view).unwrap();
         deep.scale(&drawn).unwrap();
+        let own = deep.output().size();
         for layout in [Layout::Raw(PixelFormat::I420), Layout::Raw(PixelFormat::Nv12), Layout::Jpeg] {
-            let planar = samples(deep.output(), AV_PIX_FMT_YUV420P10LE, layout);
-            assert_eq!(samples(deep.output(), AVPixelFormat::AV_PIX_FMT_P010LE, layout), planar, "{layout:?}");
+            let planar = samples(deep.output(), AV_PIX_FMT_YUV420P10LE, own, layout);
+            assert_eq!(samples(deep.output(), AVPixelFormat::AV_PIX_FMT_P010LE, own, layout), planar, "{layout:?}");
         }
+        // 8 bits at one of the exact ratios.
+        let smaller = Geometry::new(250, 150);
+        for layout in [Layout::Raw(PixelFormat::I420), Layout::Raw(PixelFormat::Nv12), Layout::Jpeg] {
+            let planar = samples(&drawn, AVPixelFormat::AV_PIX_FMT_YUV420P, smaller, layout);
+            assert_eq!(samples(&drawn, AVPixelFormat::AV_PIX_FMT_NV12, smaller, layout), planar, "{layout:?}");
+        }
+    }
+
+    #[test]
+    fn a_crop_is_cut_out_before_it_is_shrunk() {
+        let size = Geometry::new(64, 32);
+        let mut drawn = Frame::i420(size).unwrap();
+        let picture: Vec<u8> = (0..PixelFormat::I420.frame_bytes(size)).map(|at| (at * 7 % 251) as u8).collect();
+        drawn.draw_i420(&picture).unwrap();
+        let crop = Crop { width: 24, height: 12, x: 10, y: 6 };
+        let make = |crop: Option<Crop>, size, from: &Frame| {
+            let view = View { crop, size, layout: Layout::Raw(PixelFormat::I420) };
+            let mut scaler = Scaler::new(SourceShape::of(from).unwrap(), &view).unwrap();
+            scaler.scale(from).unwrap();
+            scaler.into_output()
+        };
+        let at_once = make(Some(crop), Geometry::new(12, 6), &drawn);
+        let cut = make(Some(crop), crop.geometry(), &drawn);
+        let in_turn = make(None, Geometry::new(12, 6), &cut);
+        assert_eq!(at_once.samples().unwrap(), in_turn.samples().unwrap());
     }
 }

@@ -121,7 +121,7 @@ pub fn draw(number: u32) -> Result<Frame, Error> {
 pub fn convert(frame: &Frame, view: &View) -> Result<Frame, Error> {
     let mut scaler = Scaler::new(SourceShape::of(frame)?, view)?;
     scaler.scale(frame)?;
-    scaler.into_output()
+    Ok(scaler.into_output())
 }
 
 /// The samples of the `view` of a picture in memory.
