@@ -13,8 +13,8 @@ use crate::media::VideoCodec;
 use crate::plan::va::{Entrypoint, Profile};
 use crate::plan::{Breaker, Claim, Codec, DeviceCapabilities, DeviceTable, Proof, TableEntry};
 
-/// What the trials try.
-const TRIED: [Capability; 7] = [
+/// What the trials try: first what cameras need, as a driver that dies of one is not asked for the rest.
+const TRIED: [Capability; 13] = [
     Capability::Decode { codec: VideoCodec::H264, bit_depth: 8 },
     Capability::Decode { codec: VideoCodec::Hevc, bit_depth: 8 },
     Capability::Decode { codec: VideoCodec::Hevc, bit_depth: 10 },
@@ -22,6 +22,12 @@ const TRIED: [Capability; 7] = [
     Capability::Encode { codec: VideoCodec::H264 },
     Capability::Encode { codec: VideoCodec::Hevc },
     Capability::EncodeJpeg,
+    Capability::Decode { codec: VideoCodec::Mjpeg, bit_depth: 8 },
+    Capability::Decode { codec: VideoCodec::Mpeg2, bit_depth: 8 },
+    Capability::Decode { codec: VideoCodec::Vp8, bit_depth: 8 },
+    Capability::Decode { codec: VideoCodec::Vp9, bit_depth: 8 },
+    Capability::Decode { codec: VideoCodec::Vp9, bit_depth: 10 },
+    Capability::Decode { codec: VideoCodec::Av1, bit_depth: 8 },
 ];
 
 /// What is known of a device.
@@ -158,16 +164,22 @@ fn covers(capability: Capability, entry: &TableEntry) -> bool {
     };
     match capability {
         Capability::Decode { codec, bit_depth } => {
-            let decoded: &[Profile] = match (Codec::from(codec), bit_depth) {
+            let decoded: &[Profile] = match (codec, bit_depth) {
                 (Codec::H264, 8) => &[Profile::H264ConstrainedBaseline, Profile::H264Main, Profile::H264High],
                 (Codec::Hevc, 8) => &[Profile::HevcMain],
                 (Codec::Hevc, 10) => &[Profile::HevcMain10],
+                (Codec::Mjpeg, 8) => &[Profile::JpegBaseline],
+                (Codec::Mpeg2, 8) => &[Profile::Mpeg2Simple, Profile::Mpeg2Main],
+                (Codec::Vp8, 8) => &[Profile::Vp8Version0To3],
+                (Codec::Vp9, 8) => &[Profile::Vp9Profile0],
+                (Codec::Vp9, 10) => &[Profile::Vp9Profile2],
+                (Codec::Av1, 8) => &[Profile::Av1Profile0],
                 _ => &[],
             };
             entry.entrypoint == Entrypoint::Vld && decoded.contains(&entry.profile)
         }
         Capability::Scale => entry.entrypoint == Entrypoint::VideoProc,
-        Capability::Encode { codec } => encodes(codec.into()),
+        Capability::Encode { codec } => encodes(codec),
         Capability::EncodeJpeg => encodes(Codec::Mjpeg),
     }
 }

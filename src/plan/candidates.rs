@@ -1,9 +1,9 @@
 //! From a job, what devices have proved and the policy to the ordered candidates.
 
 use super::capabilities::{Breaker, Capabilities, Claim, DeviceCapabilities, Proof, TableEntry};
-use super::job::{Codec, Input, Job, Scale};
+use super::job::{Input, Job, Scale};
 use super::va::{Entrypoint, Profile, RtFormat};
-use super::{Backend, Candidate, Plan, Policy};
+use super::{Backend, Candidate, Codec, Plan, Policy};
 use crate::media::Geometry;
 
 /// Every way to do `job`, best first: all stages on a device; software encoding behind a device; software scaling

@@ -9,12 +9,13 @@ pub mod va;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
+pub use crate::media::VideoCodec as Codec;
 pub use candidates::plan;
 pub use capabilities::{
     Breaker, Capabilities, Claim, DeviceCapabilities, DeviceChoice, DeviceError, DeviceTable, PciAddress, Proof,
     TableEntry,
 };
-pub use job::{Codec, Input, Job, Scale, parse_bit_depth, parse_encode};
+pub use job::{Input, Job, Scale, parse_bit_depth, parse_encode};
 pub use report::{CandidateReport, PlanReport, StageReport};
 
 /// Where a stage of the work runs.

@@ -14,7 +14,7 @@ pub fn job(request: &RenditionRequest, source: &VideoConfig) -> Result<Job> {
     let encode = match request.output {
         OutputRequest::Raw(_) => None,
         OutputRequest::Jpeg { .. } => Some(Codec::Mjpeg),
-        OutputRequest::Encode { codec, .. } => Some(codec.into()),
+        OutputRequest::Encode { codec, .. } => Some(codec),
     };
     Ok(Job { input: Input::from(source), scale: if same { Scale::Unneeded } else { Scale::Needed }, encode })
 }

@@ -30,6 +30,11 @@ impl Gpu {
         Self::new("alderlake")
     }
 
+    /// A Skylake as the free iHD drives it: no video processing, and only the low-power encoder.
+    pub fn skylake_free() -> Self {
+        Self::new("skylake-free")
+    }
+
     fn new(personality: &'static str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let control = ControlFile::create(&dir.path().join("control")).unwrap();

@@ -4,7 +4,7 @@ use camshaft::media::{RateControl, VideoCodec};
 use ffmpeg_next::ffi::AVPixelFormat;
 
 use super::super::codec::Codec;
-use super::super::error::Result;
+use super::super::error::{Error, Result};
 use super::super::frame::Frame;
 use super::{EncoderSettings, quantiser, set_fields};
 
@@ -16,6 +16,7 @@ pub(super) fn open(settings: &EncoderSettings, example: &Frame) -> Result<Codec>
     let name = match settings.codec {
         VideoCodec::H264 => "h264_vaapi",
         VideoCodec::Hevc => "hevc_vaapi",
+        codec => return Err(Error::Unsupported(format!("{codec} is not encoded on a device"))),
     };
     let mut codec = Codec::encoder(name)?;
     set_fields(&mut codec, settings);
