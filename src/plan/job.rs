@@ -1,7 +1,7 @@
 //! What is to be planned.
 
-use super::va::{Entrypoint, Profile};
-use crate::media::{Geometry, VideoCodec as Codec, VideoConfig};
+use super::va::{Entrypoint, Profile, RateControlMode};
+use crate::media::{Geometry, RateControl, VideoCodec as Codec, VideoConfig};
 
 /// Profiles of H.264 that decode what a stream is in where nothing says its profile.
 const ANY_H264: &[Profile] = &[Profile::H264High, Profile::H264Main, Profile::H264ConstrainedBaseline];
@@ -122,6 +122,37 @@ pub struct Job {
     pub scale: Scale,
     /// What goes out, if it is encoded.
     pub encode: Option<Codec>,
+    /// What an encoder is told to hold.
+    pub rate: Rate,
+}
+
+/// What an encoder is told to hold. JPEG has a quality only, whatever stands here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rate {
+    /// A bit rate.
+    #[default]
+    Bitrate,
+    /// A quality.
+    Quality,
+}
+
+impl Rate {
+    /// The modes of a device's encoder that hold it, best first.
+    pub(super) fn modes(self) -> &'static [RateControlMode] {
+        match self {
+            Self::Bitrate => &[RateControlMode::Cbr, RateControlMode::Vbr],
+            Self::Quality => &[RateControlMode::Icq, RateControlMode::Cqp],
+        }
+    }
+}
+
+impl From<RateControl> for Rate {
+    fn from(rate_control: RateControl) -> Self {
+        match rate_control {
+            RateControl::Bitrate(_) => Self::Bitrate,
+            RateControl::Quality(_) => Self::Quality,
+        }
+    }
 }
 
 /// Whether pictures are cropped or change their size.

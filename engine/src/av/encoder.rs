@@ -6,6 +6,7 @@ mod vaapi;
 use bytes::Bytes;
 use camshaft::media::nal::{self, NalKind};
 use camshaft::media::{FrameRate, Geometry, MediaTime, RateControl, VideoCodec, VideoConfig, parse_parameter_sets};
+use camshaft::plan::EncodeMode;
 use ffmpeg_next::ffi::AVPictureType;
 
 use super::codec::{Codec, Output};
@@ -99,9 +100,9 @@ impl Encoder {
     /// An encoder on the device of `example`, of NV12 surfaces from the same pool; they keep their range.
     ///
     /// # Errors
-    /// [`Error::Device`] if the driver does not do it.
-    pub fn open_for(example: &Frame, wait: &WaitClock, settings: EncoderSettings) -> Result<Self> {
-        let codec = vaapi::open(&settings, example).map_err(Error::of_device)?;
+    /// [`Error::Device`] if the driver does not do it in this `mode`.
+    pub fn open_for(example: &Frame, wait: &WaitClock, mode: EncodeMode, settings: EncoderSettings) -> Result<Self> {
+        let codec = vaapi::open(&settings, example, mode).map_err(Error::of_device)?;
         let on_device = OnDevice { pool: example.pool(), wait: wait.clone(), pending: 0 };
         Self::new(codec, Some(on_device), settings)
     }

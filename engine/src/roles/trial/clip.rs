@@ -14,6 +14,8 @@ use crate::av::{
 pub const SIZE: Geometry = Geometry { width: 640, height: 360 };
 /// Pictures of a clip: two groups of B frames and what follows.
 pub const PICTURES: u32 = 10;
+/// Plenty of bits a second.
+pub const BITRATE: u32 = 4_000_000;
 /// From one picture to the next.
 pub const TICKS: i64 = MediaTime::HZ / 25;
 /// The whole picture in memory.
@@ -35,13 +37,13 @@ fn layout(codec: VideoCodec, bit_depth: u8) -> Layout {
     }
 }
 
-/// Settings with plenty of bits.
+/// Settings with [`BITRATE`].
 pub fn settings(codec: VideoCodec, tuning: Tuning, bit_depth: u8) -> EncoderSettings {
     EncoderSettings {
         codec,
         size: SIZE,
         frame_rate: FrameRate { num: 25, den: 1 },
-        rate_control: RateControl::Bitrate(4_000_000),
+        rate_control: RateControl::Bitrate(BITRATE),
         gop: 50,
         tuning,
         bit_depth,
