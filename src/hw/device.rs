@@ -22,8 +22,9 @@ fn all_trials() -> Vec<Capability> {
     let decode = |(codec, bit_depth)| Capability::Decode { codec, bit_depth };
     let encoders = [VideoCodec::H264, VideoCodec::Hevc].into_iter().flat_map(|codec| {
         let modes = codec.encode_entrypoints().iter().flat_map(|entrypoint| RATES.map(|rate| (*entrypoint, rate)));
-        modes.map(move |(entrypoint, rate_control)| {
-            Capability::Encode { codec, mode: EncodeMode { entrypoint, rate_control } }
+        modes.map(move |(entrypoint, rate_control)| Capability::Encode {
+            codec,
+            mode: EncodeMode { entrypoint, rate_control },
         })
     });
     let of_cameras = [(VideoCodec::H264, 8), (VideoCodec::Hevc, 8), (VideoCodec::Hevc, 10)].map(decode);
@@ -67,7 +68,8 @@ impl Device {
     /// A device that was just asked.
     pub fn new(path: String, node: Option<Node>, table: Result<DeviceTable, Trouble>) -> Self {
         let entries = table.as_ref().map_or(vec![], |table| table.entries.clone());
-        let claims = entries.into_iter().map(|entry| Claim { entry, proof: Proof::Untried, proved_rates: vec![] }).collect();
+        let claims =
+            entries.into_iter().map(|entry| Claim { entry, proof: Proof::Untried, proved_rates: vec![] }).collect();
         let (asked, load, breaker) = (Instant::now(), Arc::default(), Breaker::Closed);
         Self { path, node, table, claims, asked, load, breaker }
     }
@@ -283,7 +285,8 @@ mod tests {
         for claim in &mut device.claims {
             claim.entry.rate_control = vec![RateControlMode::Cbr, RateControlMode::Cqp];
         }
-        let cbr_fails = vec![tried(encode(RateControlMode::Cbr), Some("no HuC")), tried(encode(RateControlMode::Cqp), None)];
+        let cbr_fails =
+            vec![tried(encode(RateControlMode::Cbr), Some("no HuC")), tried(encode(RateControlMode::Cqp), None)];
         device.apply(&Trials { tried: cbr_fails, cut_short: None });
         let claim = &device.claims[1];
         assert_eq!((&claim.proof, claim.proved_rates.as_slice()), (&Proof::Proved, &[RateControlMode::Cqp][..]));

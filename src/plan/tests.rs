@@ -261,12 +261,8 @@ fn an_encoder_without_the_rate_control_that_is_asked_for_is_left_out() {
 #[test]
 fn software_is_always_last_and_may_be_all() {
     let capabilities = only(haswell(Proof::Proved));
-    let software = Candidate {
-        decode: Backend::Software,
-        scale: Backend::Software,
-        encode: Some(Backend::Software),
-        mode: None,
-    };
+    let software =
+        Candidate { decode: Backend::Software, scale: Backend::Software, encode: Some(Backend::Software), mode: None };
     let preferred = plan(&h264(Some(Codec::H264)), &capabilities, Policy::PreferHardware);
     assert_eq!(preferred.candidates.len(), 3);
     assert_eq!(preferred.candidates.last(), Some(&software));

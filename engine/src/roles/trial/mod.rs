@@ -13,8 +13,8 @@ use std::rc::Rc;
 
 use super::{End, Gpu, Link};
 use crate::av::{
-    Copy, Device, Encoder, EncoderSettings, Error, Frame, Layout, PictureKind, ReadBack, SampleRange, SurfaceJpegEncoder, SurfacePool,
-    SurfaceScaler, SurfaceView, Tuning, View, decode_jpeg,
+    Copy, Device, Encoder, EncoderSettings, Error, Frame, Layout, PictureKind, ReadBack, SampleRange,
+    SurfaceJpegEncoder, SurfacePool, SurfaceScaler, SurfaceView, Tuning, View, decode_jpeg,
 };
 use clip::{PICTURES, SIZE, convert, samples, settings};
 
