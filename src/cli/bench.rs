@@ -6,6 +6,7 @@
 mod baseline;
 mod clip;
 mod cost;
+mod gpu;
 mod jobs;
 mod latency;
 mod process;
@@ -56,19 +57,23 @@ enum Job {
     Snapshot,
     /// From a viewer's request to its first byte
     Join,
+    /// How fast this machine's GPU, and its CPU, decode, scale and encode
+    Gpu,
 }
 
 impl Job {
-    const ALL: [Self; 5] = [Self::Detect, Self::Four, Self::FirstFrame, Self::Snapshot, Self::Join];
+    const ALL: [Self; 6] = [Self::Detect, Self::Four, Self::FirstFrame, Self::Snapshot, Self::Join, Self::Gpu];
 
-    fn measure(self, stage: &Stage) -> Result<Vec<report::Row>> {
+    fn measure(self, stage: &Stage, report: &mut Report) -> Result<()> {
         match self {
-            Self::Detect => jobs::detect(stage),
-            Self::Four => jobs::four(stage),
-            Self::FirstFrame => latency::first_frame(stage),
-            Self::Snapshot => latency::snapshot(stage),
-            Self::Join => latency::join(stage),
+            Self::Detect => report.rows.extend(jobs::detect(stage)?),
+            Self::Four => report.rows.extend(jobs::four(stage)?),
+            Self::FirstFrame => report.rows.extend(latency::first_frame(stage)?),
+            Self::Snapshot => report.rows.extend(latency::snapshot(stage)?),
+            Self::Join => report.rows.extend(latency::join(stage)?),
+            Self::Gpu => report.hardware = gpu::measure(stage)?,
         }
+        Ok(())
     }
 }
 
@@ -78,7 +83,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let stage = Stage::prepare(&args)?;
     let jobs = if args.jobs.is_empty() { Job::ALL.to_vec() } else { args.jobs };
     for job in jobs {
-        report.rows.extend(job.measure(&stage)?);
+        job.measure(&stage, &mut report)?;
     }
     print!("{}", report.render(args.format)?);
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use super::{logs, probe};
 use crate::error::{Error, Result};
 use crate::media::Geometry;
 use crate::plan::{
-    CandidateReport, Codec, DeviceChoice, Input, Job, PlanReport, Policy, Scale, StageReport, parse_bit_depth,
+    CandidateReport, Codec, DeviceChoice, Input, Job, PlanReport, Policy, Rate, Scale, StageReport, parse_bit_depth,
     parse_encode, plan,
 };
 
@@ -51,7 +51,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let devices = probe::look(args.device)?;
     let size = args.width.zip(args.height).map(|(width, height)| Geometry::new(width, height));
     let input = Input { codec: args.codec, profile: args.profile, bit_depth: args.bit_depth, size };
-    let job = Job { input, scale: Scale::Needed, encode: args.encode };
+    let job = Job { input, scale: Scale::Needed, encode: args.encode, rate: Rate::Bitrate };
     let report = PlanReport::new(plan(&job, &devices.capabilities(), args.policy), args.policy);
     if args.json {
         let text = serde_json::to_string_pretty(&report)
@@ -65,8 +65,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 fn text(report: &PlanReport) -> String {
     let mut text = String::new();
-    for (number, CandidateReport { decode, scale, encode }) in report.candidates.iter().enumerate() {
+    for (number, candidate) in report.candidates.iter().enumerate() {
+        let CandidateReport { decode, scale, encode, entrypoint, rate_control } = candidate;
         let encode = encode.as_ref().map(|stage| format!(", encode {}", place(stage))).unwrap_or_default();
+        let mode = entrypoint.zip(*rate_control);
+        let encode = encode + &mode.map(|(entrypoint, rate)| format!(" ({entrypoint}, {rate})")).unwrap_or_default();
         text += &format!("{}. decode {}, scale {}{encode}\n", number + 1, place(decode), place(scale));
     }
     for reason in &report.rejected {

@@ -9,7 +9,7 @@ use super::query::{Query, parse_policy};
 use crate::error::Result;
 use crate::media::query::RenditionParams;
 use crate::media::{Geometry, resolve_size};
-use crate::plan::{Codec, Input, Job, PlanReport, Policy, Scale, parse_bit_depth, parse_encode, plan};
+use crate::plan::{Codec, Input, Job, PlanReport, Policy, Rate, Scale, parse_bit_depth, parse_encode, plan};
 
 /// What is to be planned, as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl PlanRequest {
         let size = width.zip(height).map(|(width, height)| Geometry::new(width, height));
         let job = codec.map(|codec| {
             let input = Input { codec, profile, bit_depth, size };
-            Job { input, scale: Scale::Needed, encode }
+            Job { input, scale: Scale::Needed, encode, rate: Rate::Bitrate }
         });
         let request = query.finish(job.map(|job| Self { job, policy }))?;
         if let Some(size) = size {
@@ -91,7 +91,7 @@ mod tests {
             bit_depth: 10,
             size: Some(Geometry::new(1920, 1080)),
         };
-        let job = Job { input, scale: Scale::Needed, encode: Some(Codec::H264) };
+        let job = Job { input, scale: Scale::Needed, encode: Some(Codec::H264), rate: Rate::Bitrate };
         assert_eq!(request.unwrap(), PlanRequest { job, policy: Some(Policy::Software) });
     }
 

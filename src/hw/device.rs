@@ -10,19 +10,40 @@ use super::remedy::{Trouble, without_node};
 use super::report::DeviceReport;
 use crate::link::Capability;
 use crate::media::VideoCodec;
-use crate::plan::va::{Entrypoint, Profile};
-use crate::plan::{Breaker, Claim, Codec, DeviceCapabilities, DeviceTable, Proof, TableEntry};
+use crate::plan::va::{Entrypoint, Profile, RateControlMode};
+use crate::plan::{Breaker, Claim, Codec, DeviceCapabilities, DeviceTable, EncodeMode, Proof, TableEntry};
 
-/// What the trials try.
-const TRIED: [Capability; 7] = [
-    Capability::Decode { codec: VideoCodec::H264, bit_depth: 8 },
-    Capability::Decode { codec: VideoCodec::Hevc, bit_depth: 8 },
-    Capability::Decode { codec: VideoCodec::Hevc, bit_depth: 10 },
-    Capability::Scale,
-    Capability::Encode { codec: VideoCodec::H264 },
-    Capability::Encode { codec: VideoCodec::Hevc },
-    Capability::EncodeJpeg,
-];
+/// The rate control that encoders are used with.
+const RATES: [RateControlMode; 4] =
+    [RateControlMode::Cbr, RateControlMode::Vbr, RateControlMode::Icq, RateControlMode::Cqp];
+
+/// What the trials try: first what cameras need, as a driver that dies of one is not asked for the rest.
+fn all_trials() -> Vec<Capability> {
+    let decode = |(codec, bit_depth)| Capability::Decode { codec, bit_depth };
+    let encoders = [VideoCodec::H264, VideoCodec::Hevc].into_iter().flat_map(|codec| {
+        let modes = codec.encode_entrypoints().iter().flat_map(|entrypoint| RATES.map(|rate| (*entrypoint, rate)));
+        modes.map(move |(entrypoint, rate_control)| Capability::Encode {
+            codec,
+            mode: EncodeMode { entrypoint, rate_control },
+        })
+    });
+    let of_cameras = [(VideoCodec::H264, 8), (VideoCodec::Hevc, 8), (VideoCodec::Hevc, 10)].map(decode);
+    let others = [
+        (VideoCodec::Mjpeg, 8),
+        (VideoCodec::Mpeg2, 8),
+        (VideoCodec::Vp8, 8),
+        (VideoCodec::Vp9, 8),
+        (VideoCodec::Vp9, 10),
+        (VideoCodec::Av1, 8),
+    ];
+    of_cameras
+        .into_iter()
+        .chain([Capability::Scale])
+        .chain(encoders)
+        .chain([Capability::EncodeJpeg])
+        .chain(others.map(decode))
+        .collect()
+}
 
 /// What is known of a device.
 #[derive(Debug)]
@@ -47,7 +68,8 @@ impl Device {
     /// A device that was just asked.
     pub fn new(path: String, node: Option<Node>, table: Result<DeviceTable, Trouble>) -> Self {
         let entries = table.as_ref().map_or(vec![], |table| table.entries.clone());
-        let claims = entries.into_iter().map(|entry| Claim { entry, proof: Proof::Untried }).collect();
+        let claims =
+            entries.into_iter().map(|entry| Claim { entry, proof: Proof::Untried, proved_rates: vec![] }).collect();
         let (asked, load, breaker) = (Instant::now(), Arc::default(), Breaker::Closed);
         Self { path, node, table, claims, asked, load, breaker }
     }
@@ -56,6 +78,7 @@ impl Device {
     pub fn apply(&mut self, trials: &Trials) {
         for claim in &mut self.claims {
             claim.proof = proof(&claim.entry, trials);
+            claim.proved_rates = proved_rates(&claim.entry, trials);
         }
     }
 
@@ -128,26 +151,37 @@ pub(super) fn gpu_report(gpu: &Gpu) -> DeviceReport {
     }
 }
 
-/// What trials say about a claim. What the trials never got to counts as failed: a driver that ended its own trial is
-/// not to be trusted with what came after.
+/// What trials say about a claim. One success proves it: an encoder need not have every rate control. What the trials
+/// never got to counts as failed: a driver that ended its own trial is not to be trusted with what came after.
 fn proof(entry: &TableEntry, trials: &Trials) -> Proof {
-    let tried = trials.tried.iter().find(|tried| covers(tried.capability, entry));
-    match (tried, &trials.cut_short) {
-        (Some(tried), _) => match &tried.failure {
-            None => Proof::Proved,
-            Some(reason) => Proof::Failed { reason: reason.clone() },
-        },
-        (None, Some(reason)) if TRIED.iter().any(|capability| covers(*capability, entry)) => {
-            Proof::Failed { reason: reason.clone() }
+    let mut failures = Vec::new();
+    for tried in trials.tried.iter().filter(|tried| covers(tried.capability, entry)) {
+        match &tried.failure {
+            None => return Proof::Proved,
+            Some(reason) => failures.push(reason),
         }
+    }
+    let is_tried = || all_trials().into_iter().any(|capability| covers(capability, entry));
+    match (failures.first(), &trials.cut_short) {
+        (Some(reason), _) => Proof::Failed { reason: (*reason).clone() },
+        (None, Some(reason)) if is_tried() => Proof::Failed { reason: reason.clone() },
         (None, _) => Proof::Untried,
     }
+}
+
+fn proved_rates(entry: &TableEntry, trials: &Trials) -> Vec<RateControlMode> {
+    let proved = trials.tried.iter().filter(|tried| tried.failure.is_none() && covers(tried.capability, entry));
+    let rates = proved.filter_map(|tried| match tried.capability {
+        Capability::Encode { mode, .. } => Some(mode.rate_control),
+        _ => None,
+    });
+    rates.collect()
 }
 
 /// What a driver claims that there is a trial for.
 pub(super) fn worth_trying(table: &DeviceTable) -> Vec<Capability> {
     let is_claimed = |capability: &Capability| table.entries.iter().any(|entry| covers(*capability, entry));
-    TRIED.into_iter().filter(is_claimed).collect()
+    all_trials().into_iter().filter(is_claimed).collect()
 }
 
 /// Whether a trial of `capability` speaks for `entry`. One trial speaks for all profiles of H.264: they run on the same
@@ -158,16 +192,29 @@ fn covers(capability: Capability, entry: &TableEntry) -> bool {
     };
     match capability {
         Capability::Decode { codec, bit_depth } => {
-            let decoded: &[Profile] = match (Codec::from(codec), bit_depth) {
+            let decoded: &[Profile] = match (codec, bit_depth) {
                 (Codec::H264, 8) => &[Profile::H264ConstrainedBaseline, Profile::H264Main, Profile::H264High],
                 (Codec::Hevc, 8) => &[Profile::HevcMain],
                 (Codec::Hevc, 10) => &[Profile::HevcMain10],
+                (Codec::Mjpeg, 8) => &[Profile::JpegBaseline],
+                (Codec::Mpeg2, 8) => &[Profile::Mpeg2Simple, Profile::Mpeg2Main],
+                (Codec::Vp8, 8) => &[Profile::Vp8Version0To3],
+                (Codec::Vp9, 8) => &[Profile::Vp9Profile0],
+                (Codec::Vp9, 10) => &[Profile::Vp9Profile2],
+                (Codec::Av1, 8) => &[Profile::Av1Profile0],
                 _ => &[],
             };
             entry.entrypoint == Entrypoint::Vld && decoded.contains(&entry.profile)
         }
         Capability::Scale => entry.entrypoint == Entrypoint::VideoProc,
-        Capability::Encode { codec } => encodes(codec.into()),
+        Capability::Encode { codec, mode: EncodeMode { entrypoint, rate_control } } => {
+            // Where a driver does not say, FFmpeg takes it to have constant quantisers.
+            let is_claimed = match entry.rate_control.as_slice() {
+                [] => rate_control == RateControlMode::Cqp,
+                claimed => claimed.contains(&rate_control),
+            };
+            encodes(codec) && entry.entrypoint == entrypoint && is_claimed
+        }
         Capability::EncodeJpeg => encodes(Codec::Mjpeg),
     }
 }
@@ -204,6 +251,13 @@ mod tests {
         device.claims.into_iter().map(|claim| claim.proof).collect()
     }
 
+    fn encode(rate_control: RateControlMode) -> Capability {
+        Capability::Encode {
+            codec: VideoCodec::H264,
+            mode: EncodeMode { entrypoint: Entrypoint::EncSliceLp, rate_control },
+        }
+    }
+
     fn tried(capability: Capability, failure: Option<&str>) -> Tried {
         Tried { capability, failure: failure.map(str::to_owned) }
     }
@@ -213,7 +267,7 @@ mod tests {
         let results = vec![
             tried(Capability::Decode { codec: VideoCodec::H264, bit_depth: 8 }, None),
             tried(Capability::Decode { codec: VideoCodec::Hevc, bit_depth: 8 }, Some("it has no such profile")),
-            tried(Capability::Encode { codec: VideoCodec::H264 }, Some("packets of 0 bytes")),
+            tried(encode(RateControlMode::Cqp), Some("packets of 0 bytes")),
         ];
         let failed = Proof::Failed { reason: "packets of 0 bytes".into() };
         let expected = [Proof::Proved, failed.clone(), Proof::Untried, Proof::Untried, Proof::Untried];
@@ -226,13 +280,26 @@ mod tests {
     }
 
     #[test]
+    fn an_encoder_is_used_with_the_rate_control_that_it_has_proved() {
+        let mut device = device();
+        for claim in &mut device.claims {
+            claim.entry.rate_control = vec![RateControlMode::Cbr, RateControlMode::Cqp];
+        }
+        let cbr_fails =
+            vec![tried(encode(RateControlMode::Cbr), Some("no HuC")), tried(encode(RateControlMode::Cqp), None)];
+        device.apply(&Trials { tried: cbr_fails, cut_short: None });
+        let claim = &device.claims[1];
+        assert_eq!((&claim.proof, claim.proved_rates.as_slice()), (&Proof::Proved, &[RateControlMode::Cqp][..]));
+    }
+
+    #[test]
     fn only_what_is_claimed_is_tried() {
         let table = device().table.unwrap();
         let expected = [
             Capability::Decode { codec: VideoCodec::H264, bit_depth: 8 },
             Capability::Decode { codec: VideoCodec::Hevc, bit_depth: 10 },
             Capability::Scale,
-            Capability::Encode { codec: VideoCodec::H264 },
+            encode(RateControlMode::Cqp),
         ];
         assert_eq!(worth_trying(&table), expected);
         assert_eq!(worth_trying(&DeviceTable::default()), []);

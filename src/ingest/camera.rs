@@ -102,6 +102,7 @@ fn pick_video(streams: &[Stream]) -> Result<VideoTrack, Failure> {
     let codec = |stream: &Stream| match (stream.media(), stream.encoding_name()) {
         ("video", "h264") => Some(VideoCodec::H264),
         ("video", "h265") => Some(VideoCodec::Hevc),
+        ("video", "jpeg") => Some(VideoCodec::Mjpeg),
         _ => None,
     };
     let found = streams.iter().enumerate().find_map(|(index, stream)| Some((index, stream, codec(stream)?)));
@@ -112,7 +113,7 @@ fn pick_video(streams: &[Stream]) -> Result<VideoTrack, Failure> {
             .map(|stream| format!("{:.32}/{:.32}", stream.media(), stream.encoding_name()))
             .collect();
         let message = format!(
-            "the camera offers no video in H.264 or H.265, only [{}]: change its codec",
+            "the camera offers no video in H.264, H.265 or MJPEG, only [{}]: change its codec",
             offered.join(", ").escape_default()
         );
         return Err(Failure::new(FailureKind::Unsupported, message));

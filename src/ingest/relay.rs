@@ -3,21 +3,23 @@
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use futures_util::StreamExt;
-use retina::codec::{AudioFrame, CodecItem, ParametersRef, VideoFrame, VideoParametersCodec};
+use retina::codec::{AudioFrame, CodecItem, ParametersRef, VideoFrame, VideoParameters, VideoParametersCodec};
 use retina::{PacketContext, Timestamp};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::time::{Instant, timeout_at};
 
-use super::camera::Camera;
+use super::camera::{Camera, VideoTrack};
 use super::decode_time::DecodeTimes;
 use super::failure::{End, Failure, is_packet_error, quote};
 use super::timeline::Timeline;
 use crate::link::wire::send_async;
 use crate::link::{FailureKind, FromWorker, IngestTask};
 use crate::media::nal::{self, NalKind};
-use crate::media::{MAX_ACCESS_UNIT, MediaTime, PacketHeader, Track, VideoConfig, WallClock, parse_parameter_sets};
+use crate::media::{
+    Geometry, MAX_ACCESS_UNIT, MediaTime, PacketHeader, StreamParameters, Track, VideoConfig, WallClock,
+    parse_parameter_sets,
+};
 
 /// Sends a playing camera's packets over the link, each as the camera made it.
 pub(super) struct Relay<'a> {
@@ -119,7 +121,7 @@ impl<'a> Relay<'a> {
             self.update_config().await?;
         }
         let Some(codec) = self.config.as_ref().map(|config| config.codec) else { return Ok(false) };
-        if !nal::is_well_formed(frame.data()) {
+        if codec.has_nal_units() && !nal::is_well_formed(frame.data()) {
             self.lost = self.lost.saturating_add(1);
             return Ok(false);
         }
@@ -128,7 +130,8 @@ impl<'a> Relay<'a> {
             track: Track::Video,
             pts,
             dts: self.decode_times.stamp(pts),
-            keyframe: nal::units(frame.data()).any(|unit| nal::kind(codec, unit) == NalKind::KeySlice),
+            keyframe: !codec.has_nal_units()
+                || nal::units(frame.data()).any(|unit| nal::kind(codec, unit) == NalKind::KeySlice),
             wall: wall_clock(frame.start_ctx()),
         };
         self.broken = None;
@@ -151,7 +154,7 @@ impl<'a> Relay<'a> {
         Ok(send_async(self.link, &FromWorker::Packet(header), frame.data()).await?)
     }
 
-    /// Announces the parameter sets as retina knows them by now, if they are new. Sets that come only in band are not
+    /// Announces what retina knows of the pictures by now, if it is new. Sets that come only in band are not
     /// known before the first keyframe.
     async fn update_config(&mut self) -> Result<(), End> {
         let track = &self.camera.video;
@@ -160,23 +163,13 @@ impl<'a> Relay<'a> {
         else {
             return Ok(());
         };
-        let parameter_sets = parameter_sets(parameters.codec_params());
         let known = self.config.as_ref();
-        if known.is_some_and(|known| known.parameter_sets == parameter_sets) {
+        let generation = known.map_or(0, |known| known.generation);
+        let said = VideoConfig { generation, ..describe(track, parameters)? };
+        if known == Some(&said) {
             return Ok(());
         }
-        let said = parse_parameter_sets(track.codec, &parameter_sets).map_err(Failure::from)?;
-        let config = VideoConfig {
-            generation: known.map_or(0, |known| known.generation.wrapping_add(1)),
-            codec: track.codec,
-            parameter_sets,
-            profile: said.profile,
-            rfc6381: said.rfc6381,
-            geometry: said.geometry,
-            frame_rate: said.frame_rate.or(track.frame_rate),
-            bit_depth: said.bit_depth,
-            reorder_depth: said.reorder_depth,
-        };
+        let config = VideoConfig { generation: known.map_or(0, |known| known.generation.wrapping_add(1)), ..said };
         send_async(self.link, &FromWorker::VideoConfig(config.clone()), &[]).await?;
         self.decode_times.follow(config.reorder_depth, config.frame_rate);
         self.config = Some(config);
@@ -191,11 +184,41 @@ impl<'a> Relay<'a> {
     }
 }
 
-fn parameter_sets(codec: &VideoParametersCodec) -> Vec<Bytes> {
-    match codec {
+/// What `parameters` say of the track's pictures, held to the limits.
+fn describe(track: &VideoTrack, parameters: &VideoParameters) -> Result<VideoConfig, Failure> {
+    let parameter_sets = match parameters.codec_params() {
         VideoParametersCodec::H264 { sps, pps } => vec![sps.clone(), pps.clone()],
         VideoParametersCodec::H265 { vps, sps, pps } => vec![vps.clone(), sps.clone(), pps.clone()],
         _ => vec![],
+    };
+    let said = if track.codec.has_nal_units() {
+        parse_parameter_sets(track.codec, &parameter_sets)?
+    } else {
+        of_jpegs(parameters)
+    };
+    Ok(VideoConfig {
+        generation: 0,
+        codec: track.codec,
+        parameter_sets,
+        profile: said.profile,
+        rfc6381: said.rfc6381,
+        geometry: said.geometry,
+        frame_rate: said.frame_rate.or(track.frame_rate),
+        bit_depth: said.bit_depth,
+        reorder_depth: said.reorder_depth,
+    })
+}
+
+/// RFC 2435 carries baseline JPEGs of 8 bits only, of at most 2040x2040.
+fn of_jpegs(parameters: &VideoParameters) -> StreamParameters {
+    let (width, height) = parameters.pixel_dimensions();
+    StreamParameters {
+        geometry: Geometry::new(width, height),
+        profile: "baseline".to_owned(),
+        rfc6381: parameters.rfc6381_codec().to_owned(),
+        frame_rate: None,
+        bit_depth: 8,
+        reorder_depth: 0,
     }
 }
 

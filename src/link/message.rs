@@ -6,7 +6,7 @@ use crate::media::{
     AudioConfig, FrameHeader, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport, VideoCodec,
     VideoConfig,
 };
-use crate::plan::{Backend, Candidate, DeviceError, DeviceTable};
+use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
 
 /// Names a rendition within one pixels worker.
 pub type RenditionId = u32;
@@ -81,10 +81,12 @@ pub enum Capability {
     },
     /// Cropping and scaling; proved by pictures that look like those of the software scaler.
     Scale,
-    /// Encoding at a bit rate; proved by pictures that look like what went in once the software decoder has read them.
+    /// Encoding; proved by pictures that look like what went in once the software decoder has read them.
     Encode {
         /// The codec.
         codec: VideoCodec,
+        /// How.
+        mode: EncodeMode,
     },
     /// Encoding JPEGs; proved likewise.
     EncodeJpeg,

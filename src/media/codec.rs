@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
 use super::{FrameRate, Geometry};
 
-/// A video codec that camshaft carries.
+/// A video codec that camshaft decodes. Cameras send the first three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VideoCodec {
@@ -13,15 +15,58 @@ pub enum VideoCodec {
     H264,
     /// ITU-T H.265, HEVC.
     Hevc,
+    /// Motion JPEG: each packet is one baseline JPEG (ITU-T T.81).
+    Mjpeg,
+    /// MPEG-2 video (ITU-T H.262).
+    Mpeg2,
+    /// VP8 (RFC 6386).
+    Vp8,
+    /// VP9.
+    Vp9,
+    /// AV1.
+    Av1,
 }
 
 impl VideoCodec {
+    /// Every codec with its name in queries, and the one for people.
+    pub const ALL: [(&'static str, Self, &'static str); 8] = [
+        ("h264", Self::H264, "H.264"),
+        ("hevc", Self::Hevc, "HEVC"),
+        ("h265", Self::Hevc, "HEVC"),
+        ("mjpeg", Self::Mjpeg, "MJPEG"),
+        ("mpeg2", Self::Mpeg2, "MPEG-2"),
+        ("vp8", Self::Vp8, "VP8"),
+        ("vp9", Self::Vp9, "VP9"),
+        ("av1", Self::Av1, "AV1"),
+    ];
+
     /// The name used in JSON, metrics and query parameters.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::H264 => "h264",
-            Self::Hevc => "hevc",
-        }
+        Self::ALL.iter().find(|(_, codec, _)| *codec == self).map_or("", |(name, ..)| name)
+    }
+
+    /// Whether its packets are NAL units, each behind its length in 4 bytes, and its parameter sets stand beside them.
+    /// Packets of the others are whole as they are.
+    pub fn has_nal_units(self) -> bool {
+        matches!(self, Self::H264 | Self::Hevc)
+    }
+}
+
+impl fmt::Display for VideoCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::ALL.iter().find(|(_, codec, _)| codec == self).map_or("", |(.., name)| name))
+    }
+}
+
+impl FromStr for VideoCodec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(name, ..)| *name == text);
+        found.map(|(_, codec, _)| *codec).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|(name, ..)| *name).collect();
+            format!("must be one of {}", names.join(", "))
+        })
     }
 }
 
@@ -56,7 +101,8 @@ pub struct VideoConfig {
     pub generation: u32,
     /// The codec.
     pub codec: VideoCodec,
-    /// Parameter sets as bare NAL units (no start code, no length), in decoding order: (VPS,) SPS, PPS.
+    /// Parameter sets as bare NAL units (no start code, no length), in decoding order: (VPS,) SPS, PPS. Empty for codecs
+    /// without NAL units.
     pub parameter_sets: Vec<Bytes>,
     /// Profile in lower case: `baseline`, `main`, `high`, `main10`, …
     pub profile: String,

@@ -20,7 +20,7 @@ pub enum NalKind {
     Other,
 }
 
-/// The kind of a bare NAL unit (ITU-T H.264 table 7-1, H.265 table 7-1).
+/// The kind of a bare NAL unit (ITU-T H.264 table 7-1, H.265 table 7-1); of codecs that have none, `Other`.
 pub fn kind(codec: VideoCodec, nal: &[u8]) -> NalKind {
     let Some(&first) = nal.first() else { return NalKind::Other };
     match codec {
@@ -36,6 +36,7 @@ pub fn kind(codec: VideoCodec, nal: &[u8]) -> NalKind {
             32..=34 => NalKind::ParameterSet,
             _ => NalKind::Other,
         },
+        _ => NalKind::Other,
     }
 }
 

@@ -51,6 +51,7 @@ pub fn parse_parameter_sets(codec: VideoCodec, units: &[Bytes]) -> Result<Stream
         let parsed = match codec {
             VideoCodec::H264 => h264::read(unit)?,
             VideoCodec::Hevc => h265::read(unit)?,
+            _ => None,
         };
         if let Some((parameters, demands)) = parsed {
             demands.check(parameters.geometry)?;

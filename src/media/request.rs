@@ -155,8 +155,8 @@ pub fn resolve_size(source: Geometry, crop: Option<Crop>, width: Option<u32>, he
 /// A bit rate that looks clean on camera pictures: 0.1 bit a pixel for H.264, two thirds of it for H.265.
 fn default_bitrate(codec: VideoCodec, size: Geometry, fps: f64) -> u32 {
     let bits_a_pixel = match codec {
-        VideoCodec::H264 => 0.1,
         VideoCodec::Hevc => 0.066,
+        _ => 0.1,
     };
     (size.pixels() as f64 * fps * bits_a_pixel).clamp(100_000.0, 40_000_000.0) as u32
 }

@@ -9,20 +9,21 @@ const H264_DELIMITER: u8 = 9;
 /// `nal_unit_type` of an H.265 access unit delimiter (ITU-T H.265 table 7-1).
 const HEVC_DELIMITER: u8 = 35;
 
-/// `nal_unit_type` of a bare NAL unit; `None` if it is empty.
+/// `nal_unit_type` of a bare NAL unit; `None` if it is empty, or of a codec that has none.
 pub(super) fn unit_type(codec: VideoCodec, unit: &[u8]) -> Option<u8> {
     let first = unit.first()?;
-    Some(match codec {
-        VideoCodec::H264 => first & 0x1f,
-        VideoCodec::Hevc => (first >> 1) & 0x3f,
-    })
+    match codec {
+        VideoCodec::H264 => Some(first & 0x1f),
+        VideoCodec::Hevc => Some((first >> 1) & 0x3f),
+        _ => None,
+    }
 }
 
 /// Whether a bare NAL unit is an access unit delimiter.
 pub(super) fn is_delimiter(codec: VideoCodec, unit: &[u8]) -> bool {
     let delimiter = match codec {
-        VideoCodec::H264 => H264_DELIMITER,
         VideoCodec::Hevc => HEVC_DELIMITER,
+        _ => H264_DELIMITER,
     };
     unit_type(codec, unit) == Some(delimiter)
 }
@@ -36,6 +37,7 @@ pub(super) fn delimiter(codec: VideoCodec, access_unit: &[u8]) -> Vec<u8> {
     match codec {
         VideoCodec::H264 => vec![H264_DELIMITER, 0xf0],
         VideoCodec::Hevc => vec![HEVC_DELIMITER << 1, temporal_id_plus1(access_unit), 0x50],
+        _ => vec![],
     }
 }
 

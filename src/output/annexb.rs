@@ -28,8 +28,8 @@ impl AnnexB {
 impl PacketMuxer for AnnexB {
     fn content_type(&self) -> String {
         match self.codec {
-            VideoCodec::H264 => "video/h264".to_owned(),
             VideoCodec::Hevc => "video/h265".to_owned(),
+            codec => format!("video/{}", codec.name()),
         }
     }
 

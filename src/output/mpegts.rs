@@ -140,6 +140,8 @@ impl MpegTs {
             stream_type: match self.video_codec {
                 VideoCodec::H264 => StreamType::H264,
                 VideoCodec::Hevc => StreamType::H265,
+                // The standard has no number for the others: "PES packets with private data".
+                _ => StreamType::Mpeg2PacketizedData,
             },
             elementary_pid: self.video.pid,
             descriptors: Vec::new(),

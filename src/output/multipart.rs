@@ -1,11 +1,11 @@
 //! One picture a part: `multipart/x-mixed-replace`, which browsers show as a film and scripts read part by part.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt::Write;
 
-use super::FrameWriter;
+use super::{Flow, FrameWriter, PacketMuxer};
 use crate::error::Result;
-use crate::media::{Frame, PixelFormat};
+use crate::media::{Frame, Packet, PixelFormat, VideoCodec};
 
 const CONTENT_TYPE: &str = "multipart/x-mixed-replace; boundary=camshaft-frame";
 /// Before the first part.
@@ -27,10 +27,35 @@ impl FrameWriter for Mjpeg {
     }
 
     fn frame(&mut self, frame: &Frame, _dropped: u64, out: &mut Vec<Bytes>) -> Result<()> {
-        let head = format!("Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", frame.data.len());
-        out.extend([head.into(), frame.data.clone(), NEXT_BOUNDARY]);
+        out.extend([part_head(&frame.data).into(), frame.data.clone(), NEXT_BOUNDARY]);
         Ok(())
     }
+}
+
+/// The camera's own JPEGs, as they came.
+impl PacketMuxer for Mjpeg {
+    fn content_type(&self) -> String {
+        CONTENT_TYPE.to_owned()
+    }
+
+    fn header(&self) -> Bytes {
+        FIRST_BOUNDARY
+    }
+
+    fn packet(&mut self, packet: &Packet, out: &mut BytesMut) -> Result<Flow> {
+        let Some(config) = packet.video_config() else { return Ok(Flow::Continue) };
+        if config.codec != VideoCodec::Mjpeg {
+            return Ok(Flow::End);
+        }
+        out.put_slice(part_head(&packet.data).as_bytes());
+        out.put_slice(&packet.data);
+        out.put_slice(&NEXT_BOUNDARY);
+        Ok(Flow::Continue)
+    }
+}
+
+fn part_head(jpeg: &[u8]) -> String {
+    format!("Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", jpeg.len())
 }
 
 /// Pictures with what is known of each: times, size, and how many this consumer lost.

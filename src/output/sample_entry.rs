@@ -44,6 +44,7 @@ pub(super) fn video(config: &VideoConfig, place: ParameterSets) -> Result<Codec>
         (VideoCodec::Hevc, ParameterSets::InBand) => {
             Hev1 { visual, hvcc: hvcc(config, place)?, ..Default::default() }.into()
         }
+        (codec, _) => return Err(unsupported(format!("{codec} is not written into MP4"))),
     })
 }
 

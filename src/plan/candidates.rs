@@ -1,13 +1,13 @@
 //! From a job, what devices have proved and the policy to the ordered candidates.
 
 use super::capabilities::{Breaker, Capabilities, Claim, DeviceCapabilities, Proof, TableEntry};
-use super::job::{Codec, Input, Job, Scale};
+use super::job::{Input, Job, Rate, Scale};
 use super::va::{Entrypoint, Profile, RtFormat};
-use super::{Backend, Candidate, Plan, Policy};
+use super::{Backend, Candidate, Codec, EncodeMode, Plan, Policy};
 use crate::media::Geometry;
 
-/// Every way to do `job`, best first: all stages on a device; software encoding behind a device; software scaling
-/// behind a device that has no video processing; software. Among equals the least loaded device comes first.
+/// Every way to do `job`, best first: all stages on a device; software encoding behind a device; where a device has no
+/// video processing, software scaling behind it, and its own encoder behind that; software. Among equals the least loaded device comes first.
 pub fn plan(job: &Job, capabilities: &Capabilities, policy: Policy) -> Plan {
     let mut plan = match policy {
         Policy::Software => {
@@ -22,6 +22,7 @@ pub fn plan(job: &Job, capabilities: &Capabilities, policy: Policy) -> Plan {
             decode: Backend::Software,
             scale: Backend::Software,
             encode: job.encode.map(|_| Backend::Software),
+            mode: None,
         }),
     }
     plan
@@ -65,6 +66,7 @@ fn label(device: &DeviceCapabilities, devices: usize) -> String {
 enum Rank {
     AllStages,
     DecodeAndScale,
+    DecodeAndEncode,
     DecodeOnly,
 }
 
@@ -78,33 +80,40 @@ struct Judge<'a> {
 struct Judged {
     decode: Result<(), String>,
     process: Result<(), String>,
-    encode: Result<(), String>,
+    /// With the mode of a video encoder.
+    encode: Result<Option<EncodeMode>, String>,
 }
 
 impl Judged {
     fn candidates(&self, job: &Job, device: &DeviceCapabilities) -> Vec<(Rank, Candidate)> {
-        let here = || Backend::Vaapi { device: device.path.clone() };
-        let software = || job.encode.map(|_| Backend::Software);
-        let on_device = |scale, encode| Candidate { decode: here(), scale, encode };
-        match (&self.decode, &self.process, &self.encode) {
-            (Err(_), ..) => vec![],
-            (Ok(()), Err(_), _) => vec![(Rank::DecodeOnly, on_device(Backend::Software, software()))],
-            (Ok(()), Ok(()), Err(_)) => vec![(Rank::DecodeAndScale, on_device(here(), software()))],
-            (Ok(()), Ok(()), Ok(())) => {
-                let mut candidates = vec![(Rank::AllStages, on_device(here(), job.encode.map(|_| here())))];
-                if job.encode.is_some() {
-                    candidates.push((Rank::DecodeAndScale, on_device(here(), software())));
-                }
-                candidates
-            }
+        if self.decode.is_err() {
+            return vec![];
         }
+        let here = || Backend::Vaapi { device: device.path.clone() };
+        let (scale, mixed) = match self.process {
+            Ok(()) => (here(), Rank::DecodeAndScale),
+            Err(_) => (Backend::Software, Rank::DecodeOnly),
+        };
+        let software = Candidate { decode: here(), scale, encode: job.encode.map(|_| Backend::Software), mode: None };
+        let (mode, rank) = match (&self.encode, &self.process) {
+            _ if job.encode.is_none() => return vec![(self.rank_of_pictures(), software)],
+            (Ok(mode), Ok(())) => (*mode, Rank::AllStages),
+            // JPEG is full range, which surfaces are not filled with.
+            (Ok(Some(mode)), Err(_)) => (Some(*mode), Rank::DecodeAndEncode),
+            _ => return vec![(mixed, software)],
+        };
+        vec![(rank, Candidate { encode: Some(here()), mode, ..software.clone() }), (mixed, software)]
+    }
+
+    fn rank_of_pictures(&self) -> Rank {
+        if self.process.is_ok() { Rank::AllStages } else { Rank::DecodeOnly }
     }
 
     /// Later stages are of no interest where pictures cannot even be decoded.
     fn reasons(self) -> Vec<String> {
         match self.decode {
             Err(reason) => vec![reason],
-            Ok(()) => [self.process, self.encode].into_iter().filter_map(Result::err).collect(),
+            Ok(()) => [self.process, self.encode.map(drop)].into_iter().filter_map(Result::err).collect(),
         }
     }
 }
@@ -123,7 +132,7 @@ impl Judge<'_> {
     fn judge(&self, job: &Job) -> Judged {
         let process = if job.needs_processing() { self.process() } else { Ok(()) };
         let encoded_size = job.input.size.filter(|_| job.scale == Scale::Unneeded);
-        let encode = job.encode.map_or(Ok(()), |codec| self.encode(codec, encoded_size));
+        let encode = job.encode.map_or(Ok(None), |codec| self.encode(codec, job.rate, encoded_size));
         Judged { decode: self.decode(&job.input), process, encode }
     }
 
@@ -144,15 +153,16 @@ impl Judge<'_> {
             let has_surfaces = entry.rt_formats.is_empty() || entry.rt_formats.contains(&RtFormat::Yuv420_10);
             if input.bit_depth > 8 && !has_surfaces { Err("has no 10-bit surfaces".to_owned()) } else { Ok(()) }
         };
-        self.first(&[Entrypoint::Vld], wanted, fits).map_err(|reason| format!("{codec} decode: {label} {reason}"))
+        let found = self.first(&[Entrypoint::Vld], wanted, fits).map(drop);
+        found.map_err(|reason| format!("{codec} decode: {label} {reason}"))
     }
 
     fn process(&self) -> Result<(), String> {
-        let found = self.first(&[Entrypoint::VideoProc], &[Profile::None], |_| Ok(()));
+        let found = self.first(&[Entrypoint::VideoProc], &[Profile::None], |_| Ok(())).map(drop);
         found.map_err(|reason| format!("scaling: {} {reason}", self.label))
     }
 
-    fn encode(&self, codec: Codec, size: Option<Geometry>) -> Result<(), String> {
+    fn encode(&self, codec: Codec, rate: Rate, size: Option<Geometry>) -> Result<Option<EncodeMode>, String> {
         let (profiles, entrypoints) = (codec.encode_profiles(), codec.encode_entrypoints());
         if profiles.is_empty() {
             return Err(format!("{codec} encode: camshaft does not encode {codec}"));
@@ -163,23 +173,39 @@ impl Judge<'_> {
         if !self.device.claims.iter().any(any) {
             return Err(format!("{codec} encode: {label} has no encoder for {codec}"));
         }
-        let found = self.first(entrypoints, profiles, |entry| large_enough(entry, size));
-        found.map_err(|reason| format!("{codec} encode: {label} {reason}"))
+        let is_video = codec != Codec::Mjpeg;
+        let fits = |claim: &Claim| {
+            large_enough(&claim.entry, size)?;
+            proved(claim)?;
+            if is_video { mode(claim, rate).map(drop) } else { Ok(()) }
+        };
+        let found = self.first_claim(entrypoints, profiles, fits);
+        let claim = found.map_err(|reason| format!("{codec} encode: {label} {reason}"))?;
+        Ok(mode(claim, rate).ok().filter(|_| is_video))
     }
 
-    /// Whether any claim of these profiles and entrypoints `fits` and is proved; else what is wrong with the best one.
+    /// The first claim of these profiles and entrypoints that `fits` and is proved; else what is wrong with the best one.
     fn first(
         &self,
         entrypoints: &[Entrypoint],
         profiles: &[Profile],
         fits: impl Fn(&TableEntry) -> Result<(), String>,
-    ) -> Result<(), String> {
+    ) -> Result<&Claim, String> {
+        self.first_claim(entrypoints, profiles, |claim| fits(&claim.entry).and_then(|()| proved(claim)))
+    }
+
+    fn first_claim(
+        &self,
+        entrypoints: &[Entrypoint],
+        profiles: &[Profile],
+        fits: impl Fn(&Claim) -> Result<(), String>,
+    ) -> Result<&Claim, String> {
         let mut problem = None;
         for (entrypoint, profile) in entrypoints.iter().flat_map(|e| profiles.iter().map(move |p| (*e, *p))) {
             let matching = |claim: &&Claim| (claim.entry.entrypoint, claim.entry.profile) == (entrypoint, profile);
             let Some(claim) = self.device.claims.iter().find(matching) else { continue };
-            match fits(&claim.entry).and_then(|()| proved(claim)) {
-                Ok(()) => return Ok(()),
+            match fits(claim) {
+                Ok(()) => return Ok(claim),
                 Err(reason) => _ = problem.get_or_insert(reason),
             }
         }
@@ -188,6 +214,17 @@ impl Judge<'_> {
             ([profile, ..], _) => format!("has no {profile}, which this needs"),
         }))
     }
+}
+
+/// How the encoder of `claim` holds `rate`.
+fn mode(claim: &Claim, rate: Rate) -> Result<EncodeMode, String> {
+    let TableEntry { profile, entrypoint, .. } = claim.entry;
+    let found = rate.modes().iter().find(|mode| claim.proved_rates.contains(mode));
+    let rate_control = *found.ok_or_else(|| {
+        let names: Vec<&str> = rate.modes().iter().map(|mode| mode.short_name()).collect();
+        format!("has not proved {} for {profile} with {entrypoint}", names.join(" or "))
+    })?;
+    Ok(EncodeMode { entrypoint, rate_control })
 }
 
 fn large_enough(entry: &TableEntry, size: Option<Geometry>) -> Result<(), String> {

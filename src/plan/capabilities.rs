@@ -97,6 +97,8 @@ pub struct Claim {
     pub entry: TableEntry,
     /// Whether it is so.
     pub proof: Proof,
+    /// The rate control that an encoder has been proved with.
+    pub proved_rates: Vec<RateControlMode>,
 }
 
 /// Whether new work may go to a device.

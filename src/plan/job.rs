@@ -1,46 +1,12 @@
 //! What is to be planned.
 
-use std::fmt;
-use std::str::FromStr;
-
-use super::va::{Entrypoint, Profile};
-use crate::media::{Geometry, VideoCodec, VideoConfig};
-
-/// A video codec that a device may be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// ITU-T H.264.
-    H264,
-    /// ITU-T H.265.
-    Hevc,
-    /// Motion JPEG.
-    Mjpeg,
-    /// MPEG-2 video.
-    Mpeg2,
-    /// VP8.
-    Vp8,
-    /// VP9.
-    Vp9,
-    /// AV1.
-    Av1,
-}
+use super::va::{Entrypoint, Profile, RateControlMode};
+use crate::media::{Geometry, RateControl, VideoCodec as Codec, VideoConfig};
 
 /// Profiles of H.264 that decode what a stream is in where nothing says its profile.
 const ANY_H264: &[Profile] = &[Profile::H264High, Profile::H264Main, Profile::H264ConstrainedBaseline];
 
 impl Codec {
-    /// Every codec with its name in queries, and the one for people.
-    pub const ALL: [(&'static str, Self, &'static str); 8] = [
-        ("h264", Self::H264, "H.264"),
-        ("hevc", Self::Hevc, "HEVC"),
-        ("h265", Self::Hevc, "HEVC"),
-        ("mjpeg", Self::Mjpeg, "MJPEG"),
-        ("mpeg2", Self::Mpeg2, "MPEG-2"),
-        ("vp8", Self::Vp8, "VP8"),
-        ("vp9", Self::Vp9, "VP9"),
-        ("av1", Self::Av1, "AV1"),
-    ];
-
     /// What camshaft encodes, in any way.
     pub const ENCODED: [Self; 3] = [Self::H264, Self::Hevc, Self::Mjpeg];
 
@@ -60,25 +26,6 @@ impl Codec {
             Self::Mjpeg => &[Entrypoint::EncPicture],
             _ => &[Entrypoint::EncSlice, Entrypoint::EncSliceLp],
         }
-    }
-}
-
-impl fmt::Display for Codec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::ALL.iter().find(|(_, codec, _)| codec == self).map_or("", |(_, _, name)| name);
-        f.write_str(name)
-    }
-}
-
-impl FromStr for Codec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().find(|(name, ..)| *name == text);
-        found.map(|(_, codec, _)| *codec).ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.iter().map(|(name, ..)| *name).collect();
-            format!("must be one of {}", names.join(", "))
-        })
     }
 }
 
@@ -102,15 +49,6 @@ pub fn parse_bit_depth(text: &str) -> Result<u8, String> {
         "8" => Ok(8),
         "10" => Ok(10),
         _ => Err("must be 8 or 10".into()),
-    }
-}
-
-impl From<VideoCodec> for Codec {
-    fn from(codec: VideoCodec) -> Self {
-        match codec {
-            VideoCodec::H264 => Self::H264,
-            VideoCodec::Hevc => Self::Hevc,
-        }
     }
 }
 
@@ -167,7 +105,7 @@ impl Input {
 impl From<&VideoConfig> for Input {
     fn from(config: &VideoConfig) -> Self {
         Self {
-            codec: config.codec.into(),
+            codec: config.codec,
             profile: Some(config.profile.clone()),
             bit_depth: config.bit_depth,
             size: Some(config.geometry),
@@ -184,6 +122,37 @@ pub struct Job {
     pub scale: Scale,
     /// What goes out, if it is encoded.
     pub encode: Option<Codec>,
+    /// What an encoder is told to hold.
+    pub rate: Rate,
+}
+
+/// What an encoder is told to hold. JPEG has a quality only, whatever stands here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rate {
+    /// A bit rate.
+    #[default]
+    Bitrate,
+    /// A quality.
+    Quality,
+}
+
+impl Rate {
+    /// The modes of a device's encoder that hold it, best first.
+    pub(super) fn modes(self) -> &'static [RateControlMode] {
+        match self {
+            Self::Bitrate => &[RateControlMode::Cbr, RateControlMode::Vbr],
+            Self::Quality => &[RateControlMode::Icq, RateControlMode::Cqp],
+        }
+    }
+}
+
+impl From<RateControl> for Rate {
+    fn from(rate_control: RateControl) -> Self {
+        match rate_control {
+            RateControl::Bitrate(_) => Self::Bitrate,
+            RateControl::Quality(_) => Self::Quality,
+        }
+    }
 }
 
 /// Whether pictures are cropped or change their size.
@@ -196,12 +165,12 @@ pub enum Scale {
 }
 
 impl Job {
-    /// Whether pictures must pass through video processing on their way: to be scaled, or to reach a form that encoders
-    /// take. MJPEG decodes into the camera's chroma format, and encoders take 8 bits in 4:2:0; JPEG is full range, and
-    /// cameras send limited range.
+    /// Whether pictures must pass through video processing on their way: to be scaled, or to reach a form that can be
+    /// read back or that encoders take. MJPEG decodes into the camera's chroma format, and encoders take 8 bits in 4:2:0;
+    /// JPEG is full range, and cameras send limited range.
     pub(super) fn needs_processing(&self) -> bool {
-        let from = self.input.bit_depth > 8 || self.input.codec == Codec::Mjpeg;
-        let convert = self.encode.is_some_and(|encode| from || encode == Codec::Mjpeg);
-        self.scale == Scale::Needed || convert
+        let is_jpeg = self.input.codec == Codec::Mjpeg;
+        let convert = self.encode.is_some_and(|encode| self.input.bit_depth > 8 || encode == Codec::Mjpeg);
+        self.scale == Scale::Needed || is_jpeg || convert
     }
 }

@@ -9,12 +9,13 @@ pub mod va;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
+pub use crate::media::VideoCodec as Codec;
 pub use candidates::plan;
 pub use capabilities::{
     Breaker, Capabilities, Claim, DeviceCapabilities, DeviceChoice, DeviceError, DeviceTable, PciAddress, Proof,
     TableEntry,
 };
-pub use job::{Codec, Input, Job, Scale, parse_bit_depth, parse_encode};
+pub use job::{Input, Job, Rate, Scale, parse_bit_depth, parse_encode};
 pub use report::{CandidateReport, PlanReport, StageReport};
 
 /// Where a stage of the work runs.
@@ -81,6 +82,15 @@ impl FromStr for Policy {
     }
 }
 
+/// How a device's video encoder is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct EncodeMode {
+    /// [`va::Entrypoint::EncSlice`] or, in fixed hardware, [`va::Entrypoint::EncSliceLp`].
+    pub entrypoint: va::Entrypoint,
+    /// How it spends bits.
+    pub rate_control: va::RateControlMode,
+}
+
 /// One way to do a job, stage by stage.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Candidate {
@@ -90,6 +100,15 @@ pub struct Candidate {
     pub scale: Backend,
     /// Pictures to packets, where the job asks for packets.
     pub encode: Option<Backend>,
+    /// How, where video is encoded on a device.
+    pub mode: Option<EncodeMode>,
+}
+
+impl Candidate {
+    /// The same with encoding, if there is any, on the CPU.
+    pub fn encoding_in_software(self) -> Self {
+        Self { encode: self.encode.map(|_| Backend::Software), mode: None, ..self }
+    }
 }
 
 /// Every way to do a job, best first, and what was left out.

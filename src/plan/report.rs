@@ -26,6 +26,12 @@ pub struct CandidateReport {
     pub scale: StageReport,
     /// Null unless `encode` was given.
     pub encode: Option<StageReport>,
+    /// The entrypoint of a device's video encoder.
+    #[schema(example = "VAEntrypointEncSliceLP")]
+    pub entrypoint: Option<&'static str>,
+    /// How a device's video encoder spends bits.
+    #[schema(example = "VA_RC_CBR")]
+    pub rate_control: Option<&'static str>,
 }
 
 /// Where a stage runs.
@@ -51,6 +57,8 @@ impl From<Candidate> for CandidateReport {
             decode: candidate.decode.into(),
             scale: candidate.scale.into(),
             encode: candidate.encode.map(StageReport::from),
+            entrypoint: candidate.mode.map(|mode| mode.entrypoint.name()),
+            rate_control: candidate.mode.map(|mode| mode.rate_control.name()),
         }
     }
 }

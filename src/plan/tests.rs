@@ -81,7 +81,13 @@ fn table(file: &str) -> DeviceTable {
 
 /// A device whose driver says `table`, each claim with this proof.
 fn device(path: &str, table: DeviceTable, generation: &str, proof: Proof) -> DeviceCapabilities {
-    let claims = table.entries.into_iter().map(|entry| Claim { entry, proof: proof.clone() }).collect();
+    let claim = |entry: TableEntry| {
+        // `vainfo` without -a does not say.
+        let usual = || vec![RateControlMode::Cbr, RateControlMode::Vbr, RateControlMode::Cqp];
+        let proved_rates = if entry.rate_control.is_empty() { usual() } else { entry.rate_control.clone() };
+        Claim { entry, proof: proof.clone(), proved_rates }
+    };
+    let claims = table.entries.into_iter().map(claim).collect();
     DeviceCapabilities {
         path: path.into(),
         pci: None,
@@ -106,7 +112,7 @@ fn haswell(proof: Proof) -> DeviceCapabilities {
 fn job(codec: Codec, profile: Option<&str>, bit_depth: u8, encode: Option<Codec>) -> Job {
     let size = Some(Geometry::new(1920, 1080));
     let input = Input { codec, profile: profile.map(str::to_owned), bit_depth, size };
-    Job { input, scale: Scale::Needed, encode }
+    Job { input, scale: Scale::Needed, encode, rate: Rate::Bitrate }
 }
 
 fn h264(encode: Option<Codec>) -> Job {
@@ -132,6 +138,7 @@ fn jobs() -> Vec<Job> {
     let transcoded = [
         h264(Some(Codec::H264)),
         Job { scale: Scale::Unneeded, ..h264(Some(Codec::H264)) },
+        Job { rate: Rate::Quality, ..h264(Some(Codec::H264)) },
         h264(Some(Codec::Hevc)),
         h264(Some(Codec::Mjpeg)),
         job(Codec::Hevc, Some("main"), 8, Some(Codec::H264)),
@@ -144,16 +151,21 @@ fn jobs() -> Vec<Job> {
 fn listing(capabilities: &Capabilities) -> String {
     let mut text = String::new();
     for job in jobs() {
-        let Job { input, scale, encode } = &job;
+        let Job { input, scale, encode, rate } = &job;
         let profile = input.profile.as_deref().map(|profile| format!(" {profile}")).unwrap_or_default();
         let encode = encode.map_or("pictures".to_owned(), |codec| codec.to_string());
         let how = if *scale == Scale::Needed { "scaled" } else { "as it is" };
+        let encode = if *rate == Rate::Quality { encode + " of a quality" } else { encode };
         writeln!(text, "{}{profile}, {} bit, {how}, to {encode}", input.codec, input.bit_depth).unwrap();
         let plan = plan(&job, capabilities, Policy::PreferHardware);
         for candidate in plan.candidates {
             let encode = candidate.encode.map(|encode| format!(", {} encode", encode.accel())).unwrap_or_default();
             let (decode, scale) = (candidate.decode.accel(), candidate.scale.accel());
-            writeln!(text, "  {decode} decode, {scale} scale{encode}").unwrap();
+            let name = |mode: EncodeMode| {
+                format!(" by {} with {}", mode.entrypoint.short_name(), mode.rate_control.short_name())
+            };
+            let mode = candidate.mode.map(name).unwrap_or_default();
+            writeln!(text, "  {decode} decode, {scale} scale{encode}{mode}").unwrap();
         }
         for reason in plan.rejected {
             writeln!(text, "  - {reason}").unwrap();
@@ -220,7 +232,8 @@ fn hardware_required_is_hardware_throughout() {
     let capabilities = only(haswell(Proof::Proved));
     let all = plan(&h264(Some(Codec::H264)), &capabilities, Policy::RequireHardware);
     let here = || Backend::Vaapi { device: NODE.into() };
-    assert_eq!(all.candidates, [Candidate { decode: here(), scale: here(), encode: Some(here()) }]);
+    let mode = Some(EncodeMode { entrypoint: Entrypoint::EncSlice, rate_control: RateControlMode::Cbr });
+    assert_eq!(all.candidates, [Candidate { decode: here(), scale: here(), encode: Some(here()), mode }]);
     let mixed = plan(&h264(Some(Codec::Hevc)), &capabilities, Policy::RequireHardware);
     assert_eq!(mixed.candidates, []);
     assert!(mixed.rejected.contains(&"HEVC encode: i965 on Haswell has no encoder for HEVC".to_owned()));
@@ -229,9 +242,27 @@ fn hardware_required_is_hardware_throughout() {
 }
 
 #[test]
+fn an_encoder_without_the_rate_control_that_is_asked_for_is_left_out() {
+    let mut gpu = haswell(Proof::Proved);
+    for claim in &mut gpu.claims {
+        claim.proved_rates = vec![RateControlMode::Cqp];
+    }
+    let encode = |rate| plan(&Job { rate, ..h264(Some(Codec::H264)) }, &only(gpu.clone()), Policy::PreferHardware);
+    let cqp = Some(EncodeMode { entrypoint: Entrypoint::EncSlice, rate_control: RateControlMode::Cqp });
+    assert_eq!(encode(Rate::Quality).candidates[0].mode, cqp);
+    let plan = encode(Rate::Bitrate);
+    assert_eq!(plan.candidates[0].encode, Some(Backend::Software));
+    assert_eq!(
+        plan.rejected,
+        ["H.264 encode: i965 on Haswell has not proved CBR or VBR for VAProfileH264High with VAEntrypointEncSlice"]
+    );
+}
+
+#[test]
 fn software_is_always_last_and_may_be_all() {
     let capabilities = only(haswell(Proof::Proved));
-    let software = Candidate { decode: Backend::Software, scale: Backend::Software, encode: Some(Backend::Software) };
+    let software =
+        Candidate { decode: Backend::Software, scale: Backend::Software, encode: Some(Backend::Software), mode: None };
     let preferred = plan(&h264(Some(Codec::H264)), &capabilities, Policy::PreferHardware);
     assert_eq!(preferred.candidates.len(), 3);
     assert_eq!(preferred.candidates.last(), Some(&software));

@@ -9,7 +9,7 @@ use super::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{FromWorker, PixelsTask, Program, Role, ToWorker, Worker, WorkerEvent};
 use crate::media::{Frame, MediaTime, Packet, StillSpec, Track, VideoConfig};
-use crate::plan::{Backend, Capabilities, Input, Job, Policy, Scale, plan};
+use crate::plan::{Backend, Capabilities, Input, Job, Policy, Rate, Scale, plan};
 use crate::ring::{Read, Ring, Start};
 
 /// A GOP of the largest ring decodes well within this.
@@ -47,7 +47,7 @@ pub async fn still(
 
 /// Where the picture may be decoded, best first.
 fn ways(config: &VideoConfig, capabilities: &Capabilities, policy: Policy) -> Result<Vec<Backend>> {
-    let job = Job { input: Input::from(config), scale: Scale::Unneeded, encode: None };
+    let job = Job { input: Input::from(config), scale: Scale::Unneeded, encode: None, rate: Rate::Bitrate };
     let plan = plan(&job, capabilities, policy);
     if plan.candidates.is_empty() {
         let message = format!("nothing here can decode this stream: {}", plan.rejected.join("; "));

@@ -29,26 +29,35 @@ fn by_number(mut raw: Y4m<impl Read>, count: usize) -> BTreeMap<u32, Vec<u8>> {
 }
 
 /// Pictures of the same camera, decoded on the GPU and on the CPU, are the same to the bit.
-fn compare_decoders(gpu: &Gpu, counter: Counter, coding: Coding) {
+fn compare_decoders(gpu: &Gpu, codings: &[Coding]) {
     const PICTURES: usize = 60;
-    let camera = Camera::start(&Clip::make(coding), &[]);
-    let url = camera.url();
-    let streams = format!("  hard: {{ source: \"{url}\" }}\n  soft: {{ source: \"{url}\", policy: software }}\n");
-    let server = Camshaft::start_on(gpu, "", &streams);
-    server.wait_live("hard");
-    server.wait_live("soft");
-    let before = gpu.count(counter);
-    let [hard, soft] = ["hard", "soft"].map(|id| Y4m::new(server.open(&format!("/v1/streams/{id}/live.y4m"))));
-    let soft = std::thread::spawn(move || by_number(soft, PICTURES));
-    let hard = by_number(hard, PICTURES);
-    let soft = soft.join().unwrap();
-    assert!(gpu.count(counter) >= before + PICTURES as u64, "{coding:?} was not decoded on the GPU");
-    let common: Vec<_> = hard.keys().filter(|number| soft.contains_key(number)).collect();
-    assert!(common.len() >= PICTURES / 2, "{coding:?}: only {} pictures to compare", common.len());
-    let differing: Vec<_> = common.iter().filter(|number| hard[number] != soft[number]).collect();
-    assert!(differing.is_empty(), "{coding:?}: these pictures differ: {differing:?}");
-    let accel = |id: &str| server.status(id)["accel"]["decode"].clone();
-    assert_eq!((accel("hard"), accel("soft")), ("hardware".into(), "software".into()));
+    let cameras: Vec<Camera> = codings.iter().map(|coding| Camera::start(&Clip::make(*coding), &[])).collect();
+    let stream = |(at, camera): (usize, &Camera)| {
+        let url = camera.url();
+        format!(
+            "  hard{at}: {{ source: \"{url}\", on_demand: true }}\n  \
+             soft{at}: {{ source: \"{url}\", on_demand: true, policy: software }}\n"
+        )
+    };
+    let server = Camshaft::start_on(gpu, "", &cameras.iter().enumerate().map(stream).collect::<String>());
+    for (at, coding) in codings.iter().enumerate() {
+        let counter = match coding.encoder {
+            "libx265" => Counter::HevcDecoded,
+            "mjpeg" => Counter::JpegDecoded,
+            _ => Counter::H264Decoded,
+        };
+        let before = gpu.count(counter);
+        let raw = |kind: &str| Y4m::new(server.open(&format!("/v1/streams/{kind}{at}/live.y4m")));
+        let (hard, soft) = (raw("hard"), raw("soft"));
+        let soft = std::thread::spawn(move || by_number(soft, PICTURES));
+        let hard = by_number(hard, PICTURES);
+        let soft = soft.join().unwrap();
+        assert!(gpu.count(counter) >= before + PICTURES as u64, "{coding:?} was not decoded on the GPU");
+        let common: Vec<_> = hard.keys().filter(|number| soft.contains_key(number)).collect();
+        assert!(common.len() >= PICTURES / 2, "{coding:?}: only {} pictures to compare", common.len());
+        let differing: Vec<_> = common.iter().filter(|number| hard[number] != soft[number]).collect();
+        assert!(differing.is_empty(), "{coding:?}: these pictures differ: {differing:?}");
+    }
 }
 
 /// Whether the device has proved what it claims for this profile and entrypoint, and why not.
@@ -72,12 +81,15 @@ fn a_claim_counts_once_it_is_proved() {
         ("H264Main", "VLD"),
         ("HEVCMain", "VLD"),
         ("HEVCMain10", "VLD"),
+        ("JPEGBaseline", "VLD"),
+        ("MPEG2Main", "VLD"),
         ("None", "VideoProc"),
         ("H264High", "EncSliceLP"),
         ("JPEGBaseline", "EncPicture"),
     ] {
         assert_eq!(proof(&server, profile, entrypoint), proved, "{profile} {entrypoint}");
     }
+    assert!(gpu.count(Counter::Mpeg2Decoded) > 0 && gpu.count(Counter::JpegDecoded) > 0);
     // Drivers that report success for what the GPU never did, and one that dies of it.
     for (call, after, action, profile, entrypoint, reason) in [
         (Call::EndDecode, 0, Action::FrozenPicture, "H264Main", "VLD", "is wrong"),
@@ -97,26 +109,62 @@ fn a_claim_counts_once_it_is_proved() {
 }
 
 #[test]
-fn h264_is_decoded_on_a_haswell_as_on_the_cpu() {
-    let gpu = Gpu::haswell();
-    for coding in [
+fn h264_is_decoded_on_every_generation_as_on_the_cpu() {
+    let codings = [
         h264(&["-profile:v", "baseline", "-slices", "4"]),
+        // CABAC, unlike the next one.
         Coding { bframes: 2, ..h264(&["-preset", "medium", "-refs", "4"]) },
         Coding { bframes: 1, ..h264(&["-profile:v", "high", "-preset", "medium", "-coder", "vlc"]) },
         // What is cut off at the left and at the top is no multiple of anything either.
         h264(&["-bsf:v", "h264_metadata=crop_left=6:crop_top=4"]),
-    ] {
-        compare_decoders(&gpu, Counter::H264Decoded, coding);
-    }
+    ];
+    compare_decoders(&Gpu::haswell(), &codings);
+    compare_decoders(&Gpu::alderlake(), &codings[..3]);
 }
 
 #[test]
-fn hevc_of_8_and_10_bits_is_decoded_on_an_alder_lake_as_on_the_cpu() {
-    let gpu = Gpu::alderlake();
-    for coding in [Coding { bframes: 2, ..hevc(&[]) }, hevc(&["-pix_fmt", "yuv420p10le"])] {
-        compare_decoders(&gpu, Counter::HevcDecoded, coding);
+fn hevc_of_8_and_10_bits_is_decoded_on_the_gpu_as_on_the_cpu() {
+    let slices = hevc(&["-x265-params", "keyint=25:slices=3:bframes=0:log-level=error"]);
+    let codings = [Coding { bframes: 2, ..hevc(&[]) }, slices, hevc(&["-pix_fmt", "yuv420p10le"])];
+    compare_decoders(&Gpu::alderlake(), &codings);
+    // No 10 bits here, and no video processing.
+    compare_decoders(&Gpu::skylake_free(), &codings[..2]);
+}
+
+#[test]
+fn jpegs_of_a_camera_are_copied_as_they_are() {
+    let camera = Camera::start(&Clip::make(Coding { encoder: "mjpeg", ..h264(&[]) }), &[]);
+    let server = Camshaft::start(&format!("  cam: {{ source: \"{}\" }}\n", camera.url()));
+    server.wait_live("cam");
+    let mut bytes = vec![0; 100_000];
+    server.open("/v1/streams/cam/live.mjpeg").read_exact(&mut bytes).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("live.mjpeg");
+    std::fs::write(&file, &bytes).unwrap();
+    let arguments =
+        ["-v", "fatal", "-f", "mpjpeg", "-i", file.to_str().unwrap(), "-f", "rawvideo", "-pix_fmt", "gray", "-"];
+    let luma = command_output("ffmpeg", &arguments);
+    let size = camshaft::media::Geometry::new(318, 178);
+    let number = |luma: &[u8]| camshaft::media::pattern::read_number(luma, size, size.width as usize);
+    let numbers: Vec<_> = luma.chunks_exact(size.pixels() as usize).filter_map(number).collect();
+    assert!(numbers.len() > 5 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+    let status = server.status("cam");
+    assert_eq!((&status["source"]["codec"], &status["workers"]["pixels"]), (&"mjpeg".into(), &Value::Null));
+    for extension in ["mp4", "ts", "h264"] {
+        let refused = server.get(&format!("/v1/streams/cam/live.{extension}"));
+        assert!(refused.status == 422 && refused.text().contains("ask for live.mjpeg"), "{}", refused.text());
     }
-    compare_decoders(&gpu, Counter::H264Decoded, Coding { bframes: 2, ..h264(&[]) });
+    let encoded = server.get("/v1/streams/cam/frame.jpg?width=160").body;
+    assert!(encoded.starts_with(&[0xff, 0xd8]));
+}
+
+#[test]
+fn jpegs_are_decoded_on_every_generation_as_on_the_cpu() {
+    let whole = h264(&[]);
+    let jpeg = Coding { encoder: "mjpeg", ..whole };
+    for gpu in [Gpu::haswell(), Gpu::alderlake(), Gpu::skylake_free()] {
+        compare_decoders(&gpu, &[jpeg]);
+    }
 }
 
 #[test]
@@ -126,6 +174,7 @@ fn scaled_pictures_are_read_back_and_no_others() {
     server.wait_live("clock");
     let read = || gpu.count(Counter::ImagesRead) + gpu.count(Counter::ImagesDerived);
     let (decoded, scaled, reads) = (gpu.count(Counter::H264Decoded), gpu.count(Counter::Scaled), read());
+    let mapped = gpu.count(Counter::ImagesDerived);
     let mut raw = Y4m::new(server.open("/v1/streams/clock/live.y4m?width=160&height=90&fps=5"));
     let mut cropped = Y4m::new(server.open("/v1/streams/clock/live.y4m?crop=160:90:20:40&fps=5"));
     // The first slot of the grid may have begun before the first picture.
@@ -142,6 +191,11 @@ fn scaled_pictures_are_read_back_and_no_others() {
     assert!((20..decoded / 2).contains(&scaled), "{scaled} of {decoded} pictures were scaled on the GPU");
     // FFmpeg tries each new pool once, and a way of reading is tried that may be dropped.
     assert!((20..=scaled + 6).contains(&reads), "{reads} pictures were read back of {scaled} that were scaled");
+    // Both ways are measured before one is taken, and the log says which.
+    assert!(gpu.count(Counter::ImagesDerived) >= mapped + 3);
+    server.log().wait("the way of reading", |line| {
+        line.contains("surfaces are read by va") && line.contains("a megapixel took")
+    });
     server.wait_metric("camshaft_gpu_wait_seconds_total{stream=\"clock\"}", 1e-6);
 }
 
@@ -180,6 +234,63 @@ fn an_encode_never_leaves_the_gpu_and_decodes_cleanly() {
         let numbers = first_numbers(&file, 30);
         assert!(numbers.len() == 30 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
     }
+}
+
+#[test]
+fn an_encoder_is_used_in_the_mode_that_it_proved() {
+    for (gpu, entrypoint) in [
+        (Gpu::haswell(), "VAEntrypointEncSlice"),
+        (Gpu::alderlake(), "VAEntrypointEncSliceLP"),
+        // It has no video processing: pictures are scaled in software and go up to the encoder.
+        (Gpu::skylake_free(), "VAEntrypointEncSliceLP"),
+    ] {
+        let server = Camshaft::start_on(&gpu, "", CLOCK);
+        server.wait_live("clock");
+        let plan = server.get("/v1/plan?codec=h264&encode=h264").json();
+        let best = &plan["candidates"][0];
+        assert_eq!((&best["entrypoint"], &best["rate_control"]), (&entrypoint.into(), &"VA_RC_CBR".into()), "{plan:#}");
+        for rate in ["bitrate=300k", "quality=60"] {
+            let encoded = gpu.count(Counter::H264Encoded);
+            let dir = tempfile::tempdir().unwrap();
+            let (file, bare) = (dir.path().join("live.mp4"), dir.path().join("bare.mp4"));
+            let url = format!("/v1/streams/clock/live.mp4?codec=h264&width=160&height=90&gop=10&{rate}");
+            let mut bytes = vec![0; 60_000];
+            server.open(&url).read_exact(&mut bytes).unwrap();
+            std::fs::write(&file, &bytes).unwrap();
+            // What stands in the header is enough to decode with.
+            let (from, to) = (file.to_str().unwrap(), bare.to_str().unwrap());
+            let without_sets = ["-c", "copy", "-bsf:v", "filter_units=remove_types=7-8", "-frames:v", "20", to];
+            command_output("ffmpeg", &[&["-v", "fatal", "-y", "-i", from], &without_sets[..]].concat());
+            let numbers: Vec<_> = numbers_in(to, (160, 90)).into_iter().flatten().collect();
+            assert!(
+                numbers.len() == 20 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
+                "{rate}: {numbers:?}"
+            );
+            assert!(gpu.count(Counter::H264Encoded) >= encoded + 20, "{entrypoint} {rate}: not encoded on the GPU");
+            if rate.starts_with("bitrate") {
+                let times = ffprobe_packets(from, "v:0");
+                let seconds = times.last().unwrap().pts - times[0].pts;
+                let bits = bytes.len() as f64 * 8.0 / seconds;
+                assert!(bits < 400_000.0, "{entrypoint}: {bits} bits a second");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_stream_goes_to_the_least_loaded_of_two_gpus() {
+    let gpu = Gpu::haswell().twice();
+    let second = CLOCK.replace("clock:", "other:");
+    let server = Camshaft::start_on(&gpu, "", &format!("{CLOCK}{second}"));
+    let mut used: Vec<Value> = Vec::new();
+    for id in ["clock", "other"] {
+        server.wait_live(id);
+        let mut raw = Y4m::new(server.open(&format!("/v1/streams/{id}/live.y4m?width=160&height=90")));
+        raw.numbers(5);
+        used.push(server.status(id)["accel"]["device"].clone());
+    }
+    used.sort_by_key(Value::to_string);
+    assert_eq!(used, ["/dev/dri/renderD128", "/dev/dri/renderD129"]);
 }
 
 #[test]

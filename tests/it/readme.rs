@@ -12,12 +12,8 @@ fn commands_between(from: &str, to: &str) -> String {
     let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
     let start = readme.find(from).unwrap_or_else(|| panic!("no '{from}' in the README"));
     let end = start + readme[start..].find(to).unwrap_or_else(|| panic!("no '{to}' behind it"));
-    let mut blocks = readme[start..end].split("```sh\n").skip(1);
-    let mut commands = String::new();
-    while let Some(block) = blocks.next() {
-        commands += block.split("```").next().unwrap();
-    }
-    commands
+    let blocks = readme[start..end].split("```sh\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap()).collect()
 }
 
 #[test]

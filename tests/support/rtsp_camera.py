@@ -30,7 +30,7 @@ def arguments():
     parser.add_argument("--port", default="0", help="0: any free one")
     parser.add_argument("--file", required=True, help=".mp4 with the codec, or a raw .h264/.h265 without B frames")
     parser.add_argument("--then", metavar="FILE", help="a clip of the same codec that follows --file in the same session")
-    parser.add_argument("--codec", choices=["h264", "h265"], default="h264")
+    parser.add_argument("--codec", choices=["h264", "h265", "jpeg"], default="h264")
     parser.add_argument("--fps", type=int, default=25, help="of a raw file")
     parser.add_argument("--loop", choices=["yes", "no"], default="yes")
     parser.add_argument("--audio", choices=AUDIO, default="none", help="aac: the clip's own")
@@ -74,7 +74,7 @@ def load_video(args):
 
 def load_clip(args, file):
     caps, samples, sets = parse_clip(args, file)
-    if args.sdp_only:
+    if args.sdp_only or not sets:
         return caps, samples
     return caps, [(pts, length, (sets if has_key(args.codec, data) else b"") + data) for pts, length, data in samples]
 
@@ -84,6 +84,8 @@ def parse_clip(args, file):
     if file.endswith(".mp4"):
         source = f"filesrc location={file} ! qtdemux name=demux demux.video_0"
         caps, samples = collect(source)
+        if args.codec == "jpeg":
+            return caps, samples, b""
     else:
         kind = "video/x-h264,stream-format=avc" if args.codec == "h264" else "video/x-h265,stream-format=hvc1"
         caps, samples = collect(f"filesrc location={file} ! {args.codec}parse ! {kind},alignment=au")
@@ -143,7 +145,7 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         if args.audio == "aac":
             self.tracks["audio"] = collect(f"filesrc location={args.file} ! qtdemux name=demux demux.audio_0 ! aacparse")
         self.length = max(pts + length for pts, length, _ in video)
-        payloader = f"rtp{args.codec}pay config-interval=0 pt=96"
+        payloader = "rtpjpegpay pt=26" if args.codec == "jpeg" else f"rtp{args.codec}pay config-interval=0 pt=96"
         if args.in_band_only:
             rtp = f"application/x-rtp,media=video,clock-rate=90000,payload=96,encoding-name={args.codec.upper()}"
             payloader += f' ! capssetter name=pay0 replace=true join=false caps="{rtp}"'

@@ -36,7 +36,8 @@ for directory in /sys/dev/char /sys/bus/pci/devices; do
 done
 
 gpu=/sys/dev/char/pci/0000:00:02.0
-mkdir -p "$gpu/drm/card0" /sys/dev/char/drivers/i915
+# libdrm of Debian 13 wants a card or render node of the minor number: /dev/null has 3.
+mkdir -p "$gpu/drm/card3" /sys/dev/char/drivers/i915
 echo 0x030000 >"$gpu/class"
 echo 0x8086 >"$gpu/vendor"
 echo 0x041a >"$gpu/device"

@@ -6,6 +6,7 @@
 # PERSONALITY   haswell | skylake-free | alderlake
 # CONTROL_FILE  the file of tests/softva/src/control.rs, made by the test; "-" for none
 # SOFTVA_DIR    folder of libsoftva_drv_video.so; else the newest below $CARGO_TARGET_DIR or target/
+# SOFTVA_GPUS   2 for two GPUs; else there is one
 # SOFTVA_GROUP  number of a group to own the nodes, which then have mode 0660 (needs root)
 #
 # It needs no device and no kernel module: libva asks of a render node only that it is a character device with a folder
@@ -65,15 +66,21 @@ ln -s fd/2 /dev/stderr
 mkdir -p /dev/dri/by-path
 
 mount -t tmpfs -o mode=755 softva-sys /sys/dev/char
-gpu=devices/pci0000:00/0000:00:02.0
-mkdir -p "/sys/dev/char/$gpu/drm" "/sys/dev/char/bus/pci/drivers/$driver"
-cd "/sys/dev/char/$gpu"
-echo 0x8086 >vendor
-echo "$device" >device
-echo 0x030000 >class
-echo 0x06 >revision
-printf 'DRIVER=%s\nPCI_CLASS=30000\nPCI_ID=8086:%s\nPCI_SLOT_NAME=0000:00:02.0\n' "$driver" "${device#0x}" >uevent
-ln -s "../../../bus/pci/drivers/$driver" driver
+mkdir -p "/sys/dev/char/bus/pci/drivers/$driver"
+
+# PCI address; what is added below belongs to the GPU added last
+add_gpu() {
+    pci=$1
+    gpu=devices/pci0000:00/$pci
+    mkdir -p "/sys/dev/char/$gpu/drm"
+    cd "/sys/dev/char/$gpu"
+    echo 0x8086 >vendor
+    echo "$device" >device
+    echo 0x030000 >class
+    echo 0x06 >revision
+    printf 'DRIVER=%s\nPCI_CLASS=30000\nPCI_ID=8086:%s\nPCI_SLOT_NAME=%s\n' "$driver" "${device#0x}" "$pci" >uevent
+    ln -s "../../../bus/pci/drivers/$driver" driver
+}
 
 # name, kind of by-path link, and the device that stands in for it
 add_node() {
@@ -86,20 +93,27 @@ add_node() {
     else
         mount --bind "$old_dev/$3" "/dev/dri/$1"
     fi
-    ln -s "../$1" "/dev/dri/by-path/pci-0000:00:02.0-$2"
+    ln -s "../$1" "/dev/dri/by-path/pci-$pci-$2"
     local number
     number=$(stat --format='%Hr:%Lr' "$old_dev/$3")
     mkdir "drm/$1"
-    ln -s ../../../0000:00:02.0 "drm/$1/device"
+    ln -s "../../../$pci" "drm/$1/device"
     echo "$number" >"drm/$1/dev"
     printf 'MAJOR=%s\nMINOR=%s\nDEVNAME=dri/%s\nDEVTYPE=drm_minor\n' "${number%:*}" "${number#*:}" "$1" >"drm/$1/uevent"
     ln -s "$gpu/drm/$1" "/sys/dev/char/$number"
 }
 # libdrm of Debian 13 takes a node for one of DRM's only if there is a card or render node of its minor number. /dev/null
 # has 3, so the card is number 3.
+back=$PWD
+add_gpu 0000:00:02.0
 add_node card3 card zero
 add_node renderD128 render null
-cd "$OLDPWD"
+if ((${SOFTVA_GPUS:-1} > 1)); then
+    add_gpu 0000:03:00.0
+    add_node card7 card random # /dev/full has 7
+    add_node renderD129 render full
+fi
+cd "$back"
 
 umount --lazy "$old_dev"
 rmdir "$old_dev"

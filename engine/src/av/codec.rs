@@ -32,6 +32,14 @@ impl Codec {
         Self::new(codec, name)
     }
 
+    /// The decoder of that name.
+    pub(super) fn decoder_named(name: &str) -> Result<Self> {
+        let c_name = c_string(name)?;
+        // SAFETY: the name is a C string that outlives the call; the result is null or static.
+        let codec = unsafe { ffi::avcodec_find_decoder_by_name(c_name.as_ptr()) };
+        Self::new(codec, name)
+    }
+
     /// The encoder of that name.
     pub(super) fn encoder(name: &str) -> Result<Self> {
         let c_name = c_string(name)?;

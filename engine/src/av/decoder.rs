@@ -23,9 +23,9 @@ pub enum Refusal {
     NoPicture,
 }
 
-/// An H.264 or H.265 decoder on the calling thread.
+/// A decoder on the calling thread.
 ///
-/// Access units go in as Annex B, so that parameter sets that a camera repeats or changes in band are followed like
+/// Access units of H.264 and H.265 go in as Annex B, so that parameter sets that a camera repeats or changes in band are followed like
 /// any player does; the configuration's own go in before everything else and again with each keyframe that has none,
 /// which heals a stream whose in-band sets were damaged.
 pub struct Decoder {
@@ -40,13 +40,13 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder of the pictures that `config` describes, on `device` or, without one, on the CPU.
     pub fn open(config: &VideoConfig, device: Option<&Rc<Device>>) -> Result<Self> {
-        let id = match config.codec {
-            VideoCodec::H264 => AVCodecID::AV_CODEC_ID_H264,
-            VideoCodec::Hevc => AVCodecID::AV_CODEC_ID_HEVC,
-        };
         let mut parameter_sets = BytesMut::new();
         nal::write_annexb(&mut parameter_sets, config.parameter_sets.iter().map(|set| &set[..]));
-        let mut codec = Codec::decoder(id, config.codec.name())?;
+        let mut codec = match (config.codec, device) {
+            // The decoder that FFmpeg finds first for AV1 knows no devices.
+            (VideoCodec::Av1, Some(_)) => Codec::decoder_named("av1")?,
+            (codec, _) => Codec::decoder(id(codec), codec.name())?,
+        };
         let settings = codec.settings();
         // Frame threads delay pictures and slice threads gain nothing on cameras: streams run side by side instead.
         settings.thread_count = 1;
@@ -66,22 +66,26 @@ impl Decoder {
         Ok(Self { codec, hwaccel, video: config.codec, parameter_sets, packet, spare })
     }
 
-    /// Feeds one access unit of length-prefixed NAL units. Pictures are then taken by [`Decoder::receive`] until it
+    /// Feeds one access unit, laid out as in a [`camshaft::media::Packet`]. Pictures are then taken by [`Decoder::receive`] until it
     /// has none.
     ///
     /// # Errors
     /// Only what cannot be skipped, such as memory running out; damage is a [`Refusal`].
     pub fn send(&mut self, access_unit: &[u8], pts: MediaTime) -> Result<Result<(), Refusal>> {
-        if access_unit.len() > MAX_ACCESS_UNIT || !nal::is_well_formed(access_unit) {
+        let is_whole = !self.video.has_nal_units() || nal::is_well_formed(access_unit);
+        if access_unit.len() > MAX_ACCESS_UNIT || access_unit.is_empty() || !is_whole {
             return Ok(Err(Refusal::Damaged));
         }
         let contents = Contents::of(self.video, access_unit);
         if contents.parameter_sets && is_past_limits(self.video, access_unit) {
             return Ok(Err(Refusal::Damaged));
         }
-        let prefix = if contents.needs_parameter_sets() { &self.parameter_sets[..] } else { &[] };
-        let data = self.packet.renew(prefix.len() + access_unit.len())?;
-        write_annexb(data, prefix, access_unit);
+        if self.video.has_nal_units() {
+            let prefix = if contents.needs_parameter_sets() { &self.parameter_sets[..] } else { &[] };
+            write_annexb(self.packet.renew(prefix.len() + access_unit.len())?, prefix, access_unit);
+        } else {
+            self.packet.renew(access_unit.len())?.copy_from_slice(access_unit);
+        }
         self.packet.set_pts(pts);
         let sent = self.send_packet();
         self.packet.clear();
@@ -140,6 +144,18 @@ impl Decoder {
     }
 }
 
+fn id(codec: VideoCodec) -> AVCodecID {
+    match codec {
+        VideoCodec::H264 => AVCodecID::AV_CODEC_ID_H264,
+        VideoCodec::Hevc => AVCodecID::AV_CODEC_ID_HEVC,
+        VideoCodec::Mjpeg => AVCodecID::AV_CODEC_ID_MJPEG,
+        VideoCodec::Mpeg2 => AVCodecID::AV_CODEC_ID_MPEG2VIDEO,
+        VideoCodec::Vp8 => AVCodecID::AV_CODEC_ID_VP8,
+        VideoCodec::Vp9 => AVCodecID::AV_CODEC_ID_VP9,
+        VideoCodec::Av1 => AVCodecID::AV_CODEC_ID_AV1,
+    }
+}
+
 /// FFmpeg's decoders use many codes for damage (`EINVAL` for sizes out of range, `ENOSYS` for features that they lack);
 /// only want of memory says something about this process, and some things about the device.
 fn is_damage(error: &Error) -> bool {
@@ -161,7 +177,11 @@ struct Contents {
 
 impl Contents {
     fn of(codec: VideoCodec, access_unit: &[u8]) -> Self {
-        let mut contents = Self { slices: false, key: false, parameter_sets: false };
+        // Packets of the codecs without NAL units hold pictures and nothing else.
+        let mut contents = Self { slices: !codec.has_nal_units(), key: false, parameter_sets: false };
+        if !codec.has_nal_units() {
+            return contents;
+        }
         for unit in nal::units(access_unit) {
             match nal::kind(codec, unit) {
                 NalKind::KeySlice => (contents.slices, contents.key) = (true, true),

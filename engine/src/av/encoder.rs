@@ -1,4 +1,4 @@
-//! Pictures to H.264 and H.265, on the CPU or a device.
+//! Pictures to H.264 and H.265, on the CPU or a device; on the CPU also to what trials decode.
 
 mod software;
 mod vaapi;
@@ -6,6 +6,7 @@ mod vaapi;
 use bytes::Bytes;
 use camshaft::media::nal::{self, NalKind};
 use camshaft::media::{FrameRate, Geometry, MediaTime, RateControl, VideoCodec, VideoConfig, parse_parameter_sets};
+use camshaft::plan::EncodeMode;
 use ffmpeg_next::ffi::AVPictureType;
 
 use super::codec::{Codec, Output};
@@ -70,7 +71,7 @@ pub enum PictureKind {
 pub struct AccessUnit {
     /// What to read this and the following access units with; stands in the first one only.
     pub config: Option<VideoConfig>,
-    /// NAL units, each behind its length in 4 bytes.
+    /// Laid out as in a [`camshaft::media::Packet`].
     pub data: Bytes,
     /// Presentation time, as given to [`Encoder::encode`].
     pub pts: MediaTime,
@@ -99,9 +100,9 @@ impl Encoder {
     /// An encoder on the device of `example`, of NV12 surfaces from the same pool; they keep their range.
     ///
     /// # Errors
-    /// [`Error::Device`] if the driver does not do it.
-    pub fn open_for(example: &Frame, wait: &WaitClock, settings: EncoderSettings) -> Result<Self> {
-        let codec = vaapi::open(&settings, example).map_err(Error::of_device)?;
+    /// [`Error::Device`] if the driver does not do it in this `mode`.
+    pub fn open_for(example: &Frame, wait: &WaitClock, mode: EncodeMode, settings: EncoderSettings) -> Result<Self> {
+        let codec = vaapi::open(&settings, example, mode).map_err(Error::of_device)?;
         let on_device = OnDevice { pool: example.pool(), wait: wait.clone(), pending: 0 };
         Self::new(codec, Some(on_device), settings)
     }
@@ -164,6 +165,9 @@ impl Encoder {
 
     fn access_unit(&mut self) -> Result<AccessUnit> {
         let codec = self.settings.codec;
+        if !codec.has_nal_units() {
+            return Ok(self.whole_packet());
+        }
         let is_parameter_set = |unit: &&[u8]| nal::kind(codec, unit) == NalKind::ParameterSet;
         let units = nal::annexb_units(self.packet.data());
         let keyframe = self.packet.is_keyframe();
@@ -179,6 +183,26 @@ impl Encoder {
             Tuning::Camera { .. } => nal::length_prefixed(units.into_iter().filter(|unit| !is_parameter_set(unit))),
         };
         Ok(AccessUnit { config, data, pts: self.packet.pts(), dts: self.packet.dts(), keyframe })
+    }
+
+    /// An access unit of a codec that has no parameter sets.
+    fn whole_packet(&mut self) -> AccessUnit {
+        let settings = &self.settings;
+        let config = (!self.configured).then(|| VideoConfig {
+            generation: 0,
+            codec: settings.codec,
+            parameter_sets: vec![],
+            profile: String::new(),
+            rfc6381: String::new(),
+            geometry: settings.size,
+            frame_rate: Some(settings.frame_rate),
+            bit_depth: settings.bit_depth,
+            reorder_depth: settings.tuning.bframes(),
+        });
+        self.configured = true;
+        let packet = &self.packet;
+        let data = Bytes::copy_from_slice(packet.data());
+        AccessUnit { config, data, pts: packet.pts(), dts: packet.dts(), keyframe: packet.is_keyframe() }
     }
 }
 

@@ -194,6 +194,11 @@ impl Frame {
         }
     }
 
+    /// Whether the samples are 4:2:0, in memory or in a surface.
+    pub fn is_420(&self) -> bool {
+        SourceFormat::from_raw(self.sample_format()).is_some_and(SourceFormat::is_420)
+    }
+
     /// Says what the planes hold, and when and how they are to be encoded.
     pub(super) fn describe(&mut self, format: AVPixelFormat, color: ColorTags) {
         self.get_mut().format = format as c_int;
@@ -208,7 +213,7 @@ impl Frame {
         write_enum((&raw mut frame.color_trc).cast(), color.transfer);
     }
 
-    /// The planes without padding, in the frame's own format: 4:2:0 with 8 or 10 bits.
+    /// The planes without padding, in the frame's own format.
     pub fn samples(&self) -> Result<Vec<u8>> {
         let frame = self.get();
         let format = SourceFormat::from_raw(frame.format)

@@ -22,7 +22,7 @@ mod surfaces;
 mod vpp;
 
 pub use decoder::{Decoder, Refusal};
-pub use device::{Device, WaitClock};
+pub use device::Device;
 pub use encoder::{Encoder, EncoderSettings, PictureKind, Tuning};
 pub use error::Error;
 pub use frame::{ColorTags, Frame};

@@ -4,7 +4,8 @@ use camshaft::media::PixelFormat;
 use ffmpeg_next::ffi::AVPixelFormat::{self, *};
 use std::ffi::c_int;
 
-/// How a decoder lays out its pictures: 4:2:0, since parameter sets that ask for another are refused.
+/// How a decoder lays out its pictures: 4:2:0, since parameter sets that ask for another are refused, but for the JPEGs of
+/// cameras, which are 4:2:2 as well (RFC 2435 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SourceFormat {
     /// 8 bits a sample, in the range that the picture's colour tags say.
@@ -17,6 +18,8 @@ pub(super) enum SourceFormat {
     Nv12,
     /// 10 bits a sample in the upper bits of 16, chroma interleaved, as GPUs have it.
     P010,
+    /// 8 bits a sample, chroma with every row, in the range that the picture's colour tags say.
+    Bits8Chroma422,
 }
 
 impl SourceFormat {
@@ -27,12 +30,15 @@ impl SourceFormat {
         const BITS_10: c_int = AV_PIX_FMT_YUV420P10LE as c_int;
         const NV12: c_int = AV_PIX_FMT_NV12 as c_int;
         const P010: c_int = AV_PIX_FMT_P010LE as c_int;
+        const CHROMA_422: c_int = AV_PIX_FMT_YUV422P as c_int;
+        const CHROMA_422_FULL_RANGE: c_int = AV_PIX_FMT_YUVJ422P as c_int;
         match raw {
             BITS_8 => Some(Self::Bits8),
             BITS_8_FULL_RANGE => Some(Self::Bits8FullRange),
             BITS_10 => Some(Self::Bits10),
             NV12 => Some(Self::Nv12),
             P010 => Some(Self::P010),
+            CHROMA_422 | CHROMA_422_FULL_RANGE => Some(Self::Bits8Chroma422),
             _ => None,
         }
     }
@@ -44,13 +50,19 @@ impl SourceFormat {
             Self::Bits10 => AV_PIX_FMT_YUV420P10LE,
             Self::Nv12 => AV_PIX_FMT_NV12,
             Self::P010 => AV_PIX_FMT_P010LE,
+            Self::Bits8Chroma422 => AV_PIX_FMT_YUV422P,
         }
+    }
+
+    /// Whether chroma has half the columns and half the rows.
+    pub(super) fn is_420(self) -> bool {
+        self != Self::Bits8Chroma422
     }
 
     /// Bytes a sample.
     pub(super) fn sample_bytes(self) -> usize {
         match self {
-            Self::Bits8 | Self::Bits8FullRange | Self::Nv12 => 1,
+            Self::Bits8 | Self::Bits8FullRange | Self::Nv12 | Self::Bits8Chroma422 => 1,
             Self::Bits10 | Self::P010 => 2,
         }
     }
@@ -60,6 +72,7 @@ impl SourceFormat {
         match self {
             Self::Bits8 | Self::Bits8FullRange | Self::Bits10 => &[(2, 2), (1, 1), (1, 1)],
             Self::Nv12 | Self::P010 => &[(2, 2), (2, 1)],
+            Self::Bits8Chroma422 => &[(2, 2), (1, 2), (1, 2)],
         }
     }
 }

@@ -47,7 +47,7 @@ impl SourceShape {
     /// The shape of `frame`.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a pixel format other than 4:2:0 with 8 or 10 bits.
+    /// [`Error::Unsupported`] for a pixel format other than 4:2:0 with 8 or 10 bits, and 4:2:2 with 8.
     pub fn of(frame: &Frame) -> Result<Self> {
         let raw = frame.sample_format();
         let format = SourceFormat::from_raw(raw)

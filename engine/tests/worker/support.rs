@@ -85,7 +85,7 @@ impl Worker {
 
     pub fn add_after(&self, id: RenditionId, spec: RenditionSpec, after: Option<MediaTime>) {
         let encode = matches!(spec.output, OutputSpec::Encode(_)).then_some(Backend::Software);
-        let stages = Candidate { decode: Backend::Software, scale: Backend::Software, encode };
+        let stages = Candidate { decode: Backend::Software, scale: Backend::Software, encode, mode: None };
         self.send(&ToWorker::AddRendition { id, spec, stages, after });
     }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use super::{Args, clip};
+use super::{Args, clip, gpu};
 use crate::error::{Error, Result};
 
 /// How results are printed.
@@ -131,6 +131,8 @@ pub struct Report {
     method: String,
     /// One for each figure.
     pub rows: Vec<Row>,
+    /// The hardware table; empty if it was not asked for.
+    pub hardware: Vec<gpu::Line>,
 }
 
 impl Report {
@@ -142,6 +144,7 @@ impl Report {
             clip: clip::DESCRIPTION,
             method: method(args),
             rows: vec![],
+            hardware: vec![],
         })
     }
 
@@ -170,7 +173,7 @@ impl Report {
             let cells = row.cells();
             line(cells.each_ref().map(String::as_str), &row.bar());
         }
-        text
+        text + &self.hardware_table()
     }
 
     fn markdown(&self) -> String {
@@ -181,7 +184,11 @@ impl Report {
              {machine}; {ffmpeg}. Clip: {clip}. {}\n",
             rows.concat(),
             self.method.replace('\n', " ")
-        )
+        ) + &self.hardware_table()
+    }
+
+    fn hardware_table(&self) -> String {
+        if self.hardware.is_empty() { String::new() } else { format!("\n{}", gpu::text(&self.hardware)) }
     }
 }
 
@@ -279,7 +286,14 @@ mod tests {
             Promise { job: "join", of: "live.mp4, first byte", reach: 50.0 }.row(&[7.0]),
             Comparison { job: "four", unit: Unit::Memory, baseline: "four ffmpegs", reach: 0.6 }.row(&[60.0], &[175.0]),
         ];
-        let report = Report { machine: "m".into(), ffmpeg: "f".into(), clip: "c", method: "one\ntwo".into(), rows };
+        let report = Report {
+            machine: "m".into(),
+            ffmpeg: "f".into(),
+            clip: "c",
+            method: "one\ntwo".into(),
+            rows,
+            hardware: vec![],
+        };
         assert!(report.render(Format::Table).unwrap().contains("four         memory (PSS), MB         60       175"));
         let markdown = report.render(Format::Markdown).unwrap();
         assert!(markdown.contains("| join | wait, ms | 7.0 |  | live.mp4, first byte |  | ≤ 50 reached |\n"));

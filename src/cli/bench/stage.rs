@@ -49,6 +49,11 @@ impl Stage {
         })
     }
 
+    /// The clip that cameras play.
+    pub fn clip(&self) -> &Path {
+        &self.clip
+    }
+
     /// A camera of its own for one run, so that every run starts with the clip's first picture, a keyframe.
     pub fn camera(&self) -> Result<Camera> {
         Camera::start(&self.camera, &self.clip, &self.work)

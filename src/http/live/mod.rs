@@ -12,7 +12,7 @@ use self::request::{Audio, LiveRequest, Media};
 use super::error::{ErrorBody, Failure};
 use super::{ApiState, body, stream_id};
 use crate::error::{Error, ErrorKind, Result};
-use crate::media::{AudioConfig, FrameRate, OutputSpec, RenditionRequest, RenditionSpec, VideoConfig};
+use crate::media::{AudioConfig, FrameRate, OutputSpec, RenditionRequest, RenditionSpec, VideoCodec, VideoConfig};
 use crate::output::{AnnexB, Fmp4, FrameParts, FrameWriter, Mjpeg, MpegTs, PacketMuxer, ParameterSets, RawFrames, Y4m};
 use crate::plan::Policy;
 use crate::stream::Stream;
@@ -20,7 +20,7 @@ use crate::stream::Stream;
 /// Live media: joins at once, ends when the client goes.
 ///
 /// Without any parameter of pictures, `mp4`, `ts`, `h264` and `h265` are copies of the camera's packets; with one, or
-/// with `codec`, they are encoded anew. `y4m`, `raw`, `frames` and `mjpeg` are pictures. Equal requests share one
+/// with `codec`, they are encoded anew; `mjpeg` is a copy if the camera sends JPEGs. `y4m`, `raw`, `frames` and `mjpeg` are pictures. Equal requests share one
 /// rendition. A parameter that does not fit the extension is an error.
 #[utoipa::path(
     get, path = "/v1/streams/{id}/live.{ext}", tag = "media",
@@ -66,6 +66,13 @@ pub(super) async fn live(
     let (request, policy) = match media {
         Media::Copy(audio) => return Ok(copy(&state, &stream, container, audio).await?),
         Media::Rendition(request, policy) => (request, policy),
+        Media::CamerasOr(request) => {
+            let media = stream.copy().await?;
+            if media.video.codec == VideoCodec::Mjpeg {
+                return Ok(body::packets(media, Box::new(Mjpeg), &state.delivery).await?);
+            }
+            (request, None)
+        }
         Media::Named(name, policy) => (named_rendition(&stream, &name, container)?, policy),
     };
     Ok(rendition(&state, &stream, container, request, policy.unwrap_or_else(|| stream.policy())).await?)
@@ -79,11 +86,11 @@ fn named_rendition(stream: &Stream, name: &str, container: Container) -> Result<
 }
 
 async fn copy(state: &ApiState, stream: &Stream, container: Container, audio: Audio) -> Result<Response> {
-    let Container::Packets(container) = container else {
-        return Err(Error::internal("a copy was asked for as pictures"));
-    };
     let media = stream.copy().await?;
     check_codec(container, &media.video)?;
+    let Container::Packets(container) = container else {
+        return body::packets(media, Box::new(Mjpeg), &state.delivery).await;
+    };
     let taken = match audio {
         Audio::None => None,
         Audio::Fitting | Audio::Required => media.audio.as_deref(),
@@ -121,19 +128,26 @@ async fn rendition(
     }
 }
 
-/// The bare stream of a codec exists as a copy only where the camera sends it.
-fn check_codec(container: PacketContainer, video: &VideoConfig) -> Result<()> {
-    let PacketContainer::AnnexB(codec) = container else { return Ok(()) };
-    if codec == video.codec {
+/// Every form carries copies of some codecs only; the bare stream of a codec, of that one.
+fn check_codec(container: Container, video: &VideoConfig) -> Result<()> {
+    let (is_copied, encode) = match container {
+        Container::Packets(PacketContainer::AnnexB(codec)) => (codec == video.codec, codec),
+        Container::Packets(_) => (video.codec.has_nal_units(), VideoCodec::H264),
+        Container::Pictures(_) => (video.codec == VideoCodec::Mjpeg, VideoCodec::Mjpeg),
+    };
+    if is_copied {
         return Ok(());
     }
-    let (own, sent) = (Container::Packets(container), Container::Packets(PacketContainer::AnnexB(video.codec)));
+    let copying = match video.codec {
+        VideoCodec::Mjpeg => Container::Pictures(PictureContainer::Mjpeg),
+        codec => Container::Packets(PacketContainer::AnnexB(codec)),
+    };
     let message = format!(
         "the camera sends {}, which live.{} does not copy: ask for live.{}, or add codec={} for a new encode",
         video.codec.name(),
-        own.extension(),
-        sent.extension(),
-        codec.name(),
+        container.extension(),
+        copying.extension(),
+        encode.name(),
     );
     Err(Error::new(ErrorKind::Impossible, message))
 }

@@ -1,6 +1,6 @@
 //! What a live URL asks for, read as a whole before anything starts.
 
-use super::container::{Container, PacketContainer};
+use super::container::{Container, PacketContainer, PictureContainer};
 use crate::error::Result;
 use crate::http::query::{Query, parse_policy};
 use crate::media::query::{PARAMETERS, RenditionParams};
@@ -23,6 +23,8 @@ pub enum Media {
     Copy(Audio),
     /// A rendition; `None`: by the stream's policy.
     Rendition(RenditionRequest, Option<Policy>),
+    /// The camera's own JPEGs, if it sends such; else this rendition.
+    CamerasOr(RenditionRequest),
     /// A rendition of the configuration.
     Named(String, Option<Policy>),
 }
@@ -37,6 +39,9 @@ pub enum Audio {
     /// Left out.
     None,
 }
+
+/// The form that a camera may send pictures in.
+const JPEGS: Container = Container::Pictures(PictureContainer::Mjpeg);
 
 /// The parameters that are not a rendition's own.
 const OTHERS: [&str; 3] = ["policy", "rendition", "audio"];
@@ -59,6 +64,8 @@ impl LiveRequest {
             Some(name) => named(&mut query, name, params, policy),
             None => match (container, query.settle(params.copies())) {
                 (Container::Packets(_), Some(true)) => copy(&mut query, policy, audio),
+                (JPEGS, Some(true)) if params.codec.is_some() => copy(&mut query, policy, audio),
+                (JPEGS, Some(true)) if policy.is_none() => cameras_or(&mut query, container, params),
                 (_, Some(_)) => rendition(&mut query, container, params, policy),
                 (_, None) => None,
             },
@@ -81,6 +88,13 @@ fn copy(query: &mut Query, policy: Option<Policy>, audio: Option<Audio>) -> Opti
         query.refuse("policy", "means nothing for a copy, as nothing is decoded: remove it, or add codec=h264");
     }
     Some(Media::Copy(audio.unwrap_or(Audio::Fitting)))
+}
+
+fn cameras_or(query: &mut Query, container: Container, params: RenditionParams) -> Option<Media> {
+    match rendition(query, container, params, None)? {
+        Media::Rendition(request, _) => Some(Media::CamerasOr(request)),
+        other => Some(other),
+    }
 }
 
 fn rendition(
@@ -140,7 +154,7 @@ mod tests {
 
     fn output(extension: &str, query: &str) -> OutputRequest {
         match media(extension, query) {
-            Media::Rendition(request, _) => request.output,
+            Media::Rendition(request, _) | Media::CamerasOr(request) => request.output,
             other => panic!("{other:?}"),
         }
     }
@@ -153,6 +167,10 @@ mod tests {
         }
         assert_eq!(media("ts", "audio=none"), Media::Copy(Audio::None));
         assert_eq!(media("mp4", "audio=copy"), Media::Copy(Audio::Required));
+        assert_eq!(media("mjpeg", "codec=copy"), Media::Copy(Audio::Fitting));
+        assert!(matches!(media("mjpeg", ""), Media::CamerasOr(_)));
+        assert!(matches!(media("mjpeg", "quality=80"), Media::Rendition(..)));
+        assert!(matches!(media("mjpeg", "policy=software"), Media::Rendition(..)));
         let encode = |codec| OutputRequest::Encode { codec, rate_control: None, gop: None };
         assert_eq!(output("mp4", "w=640"), encode(VideoCodec::H264));
         assert_eq!(output("ts", "codec=h265"), encode(VideoCodec::Hevc));

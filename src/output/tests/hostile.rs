@@ -19,6 +19,7 @@ fn parameter_sets(codec: VideoCodec) -> impl Strategy<Value = Vec<Bytes>> {
     let types: &[u8] = match codec {
         VideoCodec::H264 => &[0x67, 0x68],
         VideoCodec::Hevc => &[0x40, 0x42, 0x44],
+        _ => &[0],
     };
     let set = (proptest::sample::select(types), some_bytes(40));
     let set = set.prop_map(|(first, rest)| Bytes::from([&[first], &rest[..]].concat()));
@@ -26,7 +27,7 @@ fn parameter_sets(codec: VideoCodec) -> impl Strategy<Value = Vec<Bytes>> {
 }
 
 fn video_config() -> impl Strategy<Value = VideoConfig> {
-    let codec = prop_oneof![Just(VideoCodec::H264), Just(VideoCodec::Hevc)];
+    let codec = prop_oneof![Just(VideoCodec::H264), Just(VideoCodec::Hevc), Just(VideoCodec::Mjpeg)];
     let config = codec.prop_flat_map(|codec| (Just(codec), parameter_sets(codec), any::<(u32, u32, u32, u32)>()));
     config.prop_map(|(codec, parameter_sets, (width, height, num, den))| VideoConfig {
         generation: 0,

@@ -83,6 +83,7 @@ impl Renditions {
             input: Input::from(source),
             scale: scale.unwrap_or(Scale::Unneeded),
             encode: jobs.iter().find_map(|job| job.encode),
+            rate: jobs.iter().find(|job| job.encode.is_some()).map(|job| job.rate).unwrap_or_default(),
         }
     }
 

@@ -223,7 +223,7 @@ impl Session {
         metrics.count_by(&metrics.all.fallbacks, FailureKind::Device.name(), 1);
         let name = rendition.name();
         tracing::warn!(stream = metrics.id(), rendition = name, reason = message, "encoded in software from now on");
-        let stages = Candidate { encode: Some(Backend::Software), ..stages };
+        let stages = stages.encoding_in_software();
         self.make(&rendition, spec, stages, renditions);
         true
     }

@@ -1,8 +1,8 @@
 //! Where the stages of one rendition run, given where the worker decodes.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::media::{OutputRequest, RenditionRequest, VideoConfig};
-use crate::plan::{Backend, Candidate, Capabilities, Codec, Input, Job, Policy, Scale, plan};
+use crate::media::{OutputRequest, OutputSpec, RenditionRequest, VideoConfig};
+use crate::plan::{Backend, Candidate, Capabilities, Codec, Input, Job, Policy, Rate, Scale, plan};
 
 /// What `request` takes, made from what `source` sends.
 ///
@@ -14,9 +14,13 @@ pub fn job(request: &RenditionRequest, source: &VideoConfig) -> Result<Job> {
     let encode = match request.output {
         OutputRequest::Raw(_) => None,
         OutputRequest::Jpeg { .. } => Some(Codec::Mjpeg),
-        OutputRequest::Encode { codec, .. } => Some(codec.into()),
+        OutputRequest::Encode { codec, .. } => Some(codec),
     };
-    Ok(Job { input: Input::from(source), scale: if same { Scale::Unneeded } else { Scale::Needed }, encode })
+    let rate = match spec.output {
+        OutputSpec::Encode(encode) => encode.rate_control.into(),
+        OutputSpec::Raw(_) | OutputSpec::Jpeg { .. } => Rate::default(),
+    };
+    Ok(Job { input: Input::from(source), scale: if same { Scale::Unneeded } else { Scale::Needed }, encode, rate })
 }
 
 /// The best way to do `job` in a worker that was set up for `worker`: it decodes where that decodes, and nothing runs on
@@ -42,6 +46,7 @@ pub fn stages(job: &Job, capabilities: &Capabilities, policy: Policy, worker: &C
             decode: worker.decode.clone(),
             scale: Backend::Software,
             encode: job.encode.map(|_| Backend::Software),
+            mode: None,
         }),
     }
 }
@@ -49,7 +54,7 @@ pub fn stages(job: &Job, capabilities: &Capabilities, policy: Policy, worker: &C
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::va::{Entrypoint, Profile};
+    use crate::plan::va::{Entrypoint, Profile, RateControlMode};
     use crate::plan::{Claim, DeviceCapabilities, DeviceChoice, Proof, TableEntry};
 
     const NODE: &str = "/dev/dri/renderD128";
@@ -63,7 +68,9 @@ mod tests {
             rt_formats: vec![],
             surface_formats: vec![],
         };
-        let claims = proved.iter().map(|claim| Claim { entry: entry(claim), proof: Proof::Proved }).collect();
+        let proved_rates = vec![RateControlMode::Cbr];
+        let claim = |claim| Claim { entry: entry(claim), proof: Proof::Proved, proved_rates: proved_rates.clone() };
+        let claims = proved.iter().map(claim).collect();
         let device = DeviceCapabilities {
             path: NODE.into(),
             pci: None,
@@ -82,7 +89,7 @@ mod tests {
 
     fn job(encode: Option<Codec>) -> Job {
         let input = Input { codec: Codec::H264, profile: Some("main".into()), bit_depth: 8, size: None };
-        Job { input, scale: Scale::Needed, encode }
+        Job { input, scale: Scale::Needed, encode, rate: Rate::Bitrate }
     }
 
     #[test]
@@ -92,7 +99,7 @@ mod tests {
             (Profile::None, Entrypoint::VideoProc),
             (Profile::H264High, Entrypoint::EncSlice),
         ]);
-        let worker = Candidate { decode: here(), scale: here(), encode: None };
+        let worker = Candidate { decode: here(), scale: here(), encode: None, mode: None };
         let encodes = |codec, worker: &Candidate| {
             stages(&job(Some(codec)), &capabilities, Policy::PreferHardware, worker).unwrap().encode
         };
@@ -108,11 +115,11 @@ mod tests {
     #[test]
     fn a_software_worker_makes_everything_in_software() {
         let capabilities = gpu(&[(Profile::H264Main, Entrypoint::Vld), (Profile::None, Entrypoint::VideoProc)]);
-        let software = Candidate { decode: Backend::Software, scale: Backend::Software, encode: None };
+        let software = Candidate { decode: Backend::Software, scale: Backend::Software, encode: None, mode: None };
         let made = stages(&job(None), &capabilities, Policy::PreferHardware, &software).unwrap();
         assert_eq!(made, software);
         // A consumer who wants software shares a worker that decodes on the device for others.
-        let worker = Candidate { decode: here(), scale: here(), encode: None };
+        let worker = Candidate { decode: here(), scale: here(), encode: None, mode: None };
         let made = stages(&job(None), &capabilities, Policy::Software, &worker).unwrap();
         assert_eq!((made.decode, made.scale), (here(), Backend::Software));
     }

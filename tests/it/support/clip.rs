@@ -13,7 +13,7 @@ static MAKING: Mutex<()> = Mutex::new(());
 /// How a clip is coded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coding {
-    /// `libx264` or `libx265`.
+    /// `libx264`, `libx265` or `mjpeg`.
     pub encoder: &'static str,
     /// Width and height.
     pub size: (u32, u32),
@@ -57,9 +57,13 @@ impl Clip {
         Self { path, coding }
     }
 
-    /// `h264` or `h265`, as the camera script names it.
+    /// `h264`, `h265` or `jpeg`, as the camera script names it.
     pub fn codec(&self) -> &'static str {
-        if self.coding.encoder == "libx265" { "h265" } else { "h264" }
+        match self.coding.encoder {
+            "libx265" => "h265",
+            "mjpeg" => "jpeg",
+            _ => "h264",
+        }
     }
 }
 
@@ -74,12 +78,17 @@ fn encode(path: &Path, coding: Coding) {
     if coding.audio {
         command.args(["-f", "lavfi", "-i", &tone, "-c:a", "aac", "-b:a", "64k"]);
     }
-    command.args(["-c:v", coding.encoder, "-preset", "ultrafast", "-g", &gop, "-bf", &bframes, "-pix_fmt", "yuv420p"]);
+    command.args(["-c:v", coding.encoder, "-g", &gop, "-bf", &bframes]);
+    if coding.encoder != "mjpeg" {
+        command.args(["-preset", "ultrafast", "-pix_fmt", "yuv420p"]);
+    }
     match coding.encoder {
         "libx265" => {
             let parameters = format!("keyint={gop}:min-keyint={gop}:scenecut=0:bframes={bframes}:log-level=error");
             command.args(["-x265-params", &parameters, "-tag:v", "hvc1"]);
         }
+        // RTP carries the standard's own Huffman tables only (RFC 2435 §3.1.1), and rtpjpegpay wants a full range.
+        "mjpeg" => drop(command.args(["-huffman", "default", "-q:v", "3", "-pix_fmt", "yuvj420p"])),
         _ => drop(command.args(["-profile:v", "main", "-sc_threshold", "0", "-keyint_min", &gop])),
     }
     let mut child = command

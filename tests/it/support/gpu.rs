@@ -15,6 +15,7 @@ const WITH_SOFTVA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/wi
 /// A machine with such a GPU.
 pub struct Gpu {
     personality: &'static str,
+    nodes: u8,
     control: ControlFile,
     _dir: TempDir,
 }
@@ -30,10 +31,20 @@ impl Gpu {
         Self::new("alderlake")
     }
 
+    /// A Skylake as the free iHD drives it: no video processing, and only the low-power encoder.
+    pub fn skylake_free() -> Self {
+        Self::new("skylake-free")
+    }
+
+    /// Two such GPUs, renderD128 and renderD129.
+    pub fn twice(self) -> Self {
+        Self { nodes: 2, ..self }
+    }
+
     fn new(personality: &'static str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let control = ControlFile::create(&dir.path().join("control")).unwrap();
-        Self { personality, control, _dir: dir }
+        Self { personality, nodes: 1, control, _dir: dir }
     }
 
     /// A command that runs `program` on this machine.
@@ -41,6 +52,7 @@ impl Gpu {
         let mut command = Command::new(WITH_SOFTVA);
         command.arg(self.personality).arg(self.control.path()).arg(program);
         // `cargo test` leaves libraries below `deps` and, unlike `cargo build`, links none beside the programs.
+        command.env("SOFTVA_GPUS", self.nodes.to_string());
         command.env("SOFTVA_DIR", Path::new(program).with_file_name("deps"));
         command
     }

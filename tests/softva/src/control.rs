@@ -57,6 +57,8 @@ pub enum Counter {
     ImagesWritten,
     /// Images derived from surfaces, to be mapped.
     ImagesDerived,
+    /// MPEG-2 pictures (or fields) decoded.
+    Mpeg2Decoded,
 }
 
 impl Counter {

@@ -1,7 +1,7 @@
 //! What the driver says it can do: as an Intel driver would for some generation, less what is not done here.
 //!
-//! The lists are those of Intel's drivers (i965 2.4.1, iHD 23.1.1 without its non-free part), of which MPEG-2, VC-1, VP8,
-//! VP9, AV1, HEVC encoding and the multiview profiles are left out. One slice a picture is all that is encoded, where the
+//! The lists are those of Intel's drivers (i965 2.4.1, iHD 23.1.1 without its non-free part), of which MPEG-2 encoding,
+//! VC-1, VP8, VP9, AV1, HEVC encoding and the multiview profiles are left out. One slice a picture is all that is encoded, where the
 //! real ones have more.
 
 use crate::format;
@@ -58,6 +58,8 @@ static HASWELL: Personality = Personality {
     name: "haswell",
     vendor: "Intel i965 driver for Intel(R) Haswell Server - 2.4.1",
     capabilities: &[
+        can(VAProfileMPEG2Simple, VAEntrypointVLD, 2048, NV12),
+        can(VAProfileMPEG2Main, VAEntrypointVLD, 2048, NV12),
         can(H264_PROFILES[0], VAEntrypointVLD, 4096, NV12),
         can(H264_PROFILES[0], VAEntrypointEncSlice, 4096, NV12),
         can(H264_PROFILES[1], VAEntrypointVLD, 4096, NV12),
@@ -133,6 +135,8 @@ static SKYLAKE_FREE: Personality = Personality {
     name: "skylake-free",
     vendor: IHD_VENDOR,
     capabilities: &[
+        can(VAProfileMPEG2Simple, VAEntrypointVLD, 2048, NV12),
+        can(VAProfileMPEG2Main, VAEntrypointVLD, 2048, NV12),
         can(H264_PROFILES[1], VAEntrypointVLD, 4096, NV12),
         can(H264_PROFILES[1], VAEntrypointEncSliceLP, 4096, NV12),
         can(H264_PROFILES[2], VAEntrypointVLD, 4096, NV12),
@@ -156,6 +160,8 @@ static ALDERLAKE: Personality = Personality {
     name: "alderlake",
     vendor: IHD_VENDOR,
     capabilities: &[
+        can(VAProfileMPEG2Simple, VAEntrypointVLD, 2048, NV12),
+        can(VAProfileMPEG2Main, VAEntrypointVLD, 2048, NV12),
         can(
             VAProfileNone,
             VAEntrypointVideoProc,

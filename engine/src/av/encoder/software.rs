@@ -1,7 +1,8 @@
-//! Encoding by libx264 and libx265. Their options are spelled in this file only.
+//! Encoding by libx264 and libx265, and by the encoders that make the clips of trials. Their options are spelled in this
+//! file only.
 
 use camshaft::media::{RateControl, VideoCodec};
-use ffmpeg_next::ffi::AVPixelFormat;
+use ffmpeg_next::ffi::{self, AVColorRange, AVPixelFormat};
 
 use super::super::codec::Codec;
 use super::super::error::Result;
@@ -15,9 +16,14 @@ const X265_PARAMETERS: &str = "log-level=none:pools=none:frame-threads=1:scenecu
 
 /// An encoder of limited-range I420 pictures.
 pub(super) fn open(settings: &EncoderSettings) -> Result<Codec> {
-    let (name, parameters) = match settings.codec {
-        VideoCodec::H264 => ("libx264", ("x264-params", X264_PARAMETERS)),
-        VideoCodec::Hevc => ("libx265", ("x265-params", X265_PARAMETERS)),
+    let name = match settings.codec {
+        VideoCodec::H264 => "libx264",
+        VideoCodec::Hevc => "libx265",
+        VideoCodec::Mjpeg => "mjpeg",
+        VideoCodec::Mpeg2 => "mpeg2video",
+        VideoCodec::Vp8 => "libvpx",
+        VideoCodec::Vp9 => "libvpx-vp9",
+        VideoCodec::Av1 => "libaom-av1",
     };
     let mut codec = Codec::encoder(name)?;
     set_fields(&mut codec, settings);
@@ -26,16 +32,38 @@ pub(super) fn open(settings: &EncoderSettings) -> Result<Codec> {
         10 => AVPixelFormat::AV_PIX_FMT_YUV420P10LE,
         _ => AVPixelFormat::AV_PIX_FMT_YUV420P,
     };
-    let mut options = vec![(parameters.0, parameters.1.to_owned()), ("forced-idr", "1".to_owned())];
-    options.push(("preset", preset(settings.tuning).to_owned()));
-    if settings.tuning.bframes() == 0 {
-        options.push(("tune", "zerolatency".to_owned()));
-    }
-    if let RateControl::Quality(quality) = settings.rate_control {
-        options.push(("crf", quantiser(quality).to_string()));
+    let mut options = options(settings);
+    match (settings.codec, settings.rate_control) {
+        (VideoCodec::H264 | VideoCodec::Hevc, RateControl::Quality(quality)) => {
+            options.push(("crf", quantiser(quality).to_string()));
+        }
+        // JPEG has no other range.
+        (VideoCodec::Mjpeg, _) => codec.settings().color_range = AVColorRange::AVCOL_RANGE_JPEG,
+        // Time stamps of 1/90 000 s are no frame rate of MPEG-2, which decoders do not mind.
+        (VideoCodec::Mpeg2, _) => codec.settings().strict_std_compliance = ffi::FF_COMPLIANCE_UNOFFICIAL,
+        _ => {}
     }
     codec.open(&options)?;
     Ok(codec)
+}
+
+fn options(settings: &EncoderSettings) -> Vec<(&'static str, String)> {
+    let x26x = |parameters: (&'static str, &str)| {
+        let mut options = vec![(parameters.0, parameters.1.to_owned()), ("forced-idr", "1".to_owned())];
+        options.push(("preset", preset(settings.tuning).to_owned()));
+        if settings.tuning.bframes() == 0 {
+            options.push(("tune", "zerolatency".to_owned()));
+        }
+        options
+    };
+    let fastest = |mode| vec![mode, ("cpu-used", "8".to_owned()), ("lag-in-frames", "0".to_owned())];
+    match settings.codec {
+        VideoCodec::H264 => x26x(("x264-params", X264_PARAMETERS)),
+        VideoCodec::Hevc => x26x(("x265-params", X265_PARAMETERS)),
+        VideoCodec::Vp8 | VideoCodec::Vp9 => fastest(("deadline", "realtime".to_owned())),
+        VideoCodec::Av1 => fastest(("usage", "realtime".to_owned())),
+        VideoCodec::Mjpeg | VideoCodec::Mpeg2 => vec![],
+    }
 }
 
 fn preset(tuning: Tuning) -> &'static str {

@@ -2,18 +2,33 @@
 
 use camshaft::link::{FromWorker, RenditionId};
 use camshaft::media::{EncodeSpec, FrameRate, MediaTime, PacketHeader, Track};
+use camshaft::plan::EncodeMode;
+use std::rc::Rc;
 
 use super::source::{Picture, Walls};
-use super::views::{PlacedView, Views};
+use super::views::{Place, PlacedView, Views};
 use super::{Fault, Link, device_ends_worker};
-use crate::av::{Encoder, EncoderSettings, PictureKind, SampleRange, Tuning, WaitClock};
+use crate::av::{Device, Encoder, EncoderSettings, Error, PictureKind, SampleRange, SurfacePool, Tuning};
+
+/// Pictures in memory that a device's encoder may hold at once; one without B frames needs two.
+const UPLOADED: u8 = 8;
+
+/// A device that encodes, and how.
+pub struct DeviceEncoder {
+    /// The device.
+    pub device: Rc<Device>,
+    /// How it encodes.
+    pub mode: EncodeMode,
+}
 
 /// Encodes the pictures of one rendition.
 pub struct Encoded {
     spec: EncodeSpec,
     rate: FrameRate,
-    /// Encoding runs on the device whose clock this is; on the CPU if there is none.
-    device: Option<WaitClock>,
+    /// Encoding runs there; on the CPU if there is none.
+    on: Option<DeviceEncoder>,
+    /// Surfaces for pictures that are made in memory and encoded on the device.
+    upload: Option<SurfacePool>,
     /// Opened for the first picture, which says how its samples stand for colours.
     encoder: Option<Encoder>,
     next_kind: PictureKind,
@@ -22,8 +37,8 @@ pub struct Encoded {
 
 impl Encoded {
     /// An encoder of what `spec` asks for, told that `rate` pictures a second come.
-    pub fn new(spec: EncodeSpec, rate: FrameRate, device: Option<WaitClock>) -> Self {
-        Self { spec, rate, device, encoder: None, next_kind: PictureKind::Any, walls: Walls::default() }
+    pub fn new(spec: EncodeSpec, rate: FrameRate, on: Option<DeviceEncoder>) -> Self {
+        Self { spec, rate, on, upload: None, encoder: None, next_kind: PictureKind::Any, walls: Walls::default() }
     }
 
     /// Makes the next picture an IDR.
@@ -41,9 +56,15 @@ impl Encoded {
         views: &mut Views,
         link: &mut Link,
     ) -> Result<(), Fault> {
-        let frame = match &self.device {
-            None => views.make(picture, view),
-            Some(_) => views.surface(picture, &view.on_device(SampleRange::Same)),
+        let uploaded;
+        let frame = match (&self.on, view.place) {
+            (Some(_), Place::Device) => views.surface(picture, &view.on_device(SampleRange::Same)),
+            (Some(on), Place::Cpu) => {
+                let made = views.make(picture, view).map_err(device_ends_worker)?;
+                uploaded = pool(&mut self.upload, on, view)?.upload(made)?;
+                Ok(&uploaded)
+            }
+            (None, _) => views.make(picture, view),
         };
         let frame = frame.map_err(device_ends_worker)?;
         let encoder = match self.encoder.take().filter(|encoder| encoder.takes(frame)) {
@@ -59,9 +80,9 @@ impl Encoded {
                     bit_depth: 8,
                     color: frame.color(),
                 };
-                match &self.device {
+                match &self.on {
                     None => Encoder::open(settings)?,
-                    Some(wait) => Encoder::open_for(frame, wait, settings)?,
+                    Some(on) => Encoder::open_for(frame, on.device.wait_clock(), on.mode, settings)?,
                 }
             }
         };
@@ -78,6 +99,17 @@ impl Encoded {
         encoder.finish()?;
         send_access_units(id, encoder, &self.walls, link)
     }
+}
+
+fn pool<'a>(
+    pool: &'a mut Option<SurfacePool>,
+    on: &DeviceEncoder,
+    view: &PlacedView,
+) -> Result<&'a SurfacePool, Error> {
+    Ok(match pool {
+        Some(pool) => pool,
+        none => none.insert(SurfacePool::new(&on.device, view.view.size, UPLOADED)?),
+    })
 }
 
 fn send_access_units(id: RenditionId, encoder: &mut Encoder, walls: &Walls, link: &mut Link) -> Result<(), Fault> {

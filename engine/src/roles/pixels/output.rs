@@ -2,19 +2,23 @@
 
 use camshaft::link::{FromWorker, RenditionId};
 use camshaft::media::{FrameHeader, FrameRate, MediaTime, OutputSpec, PixelFormat, RenditionSpec};
+use camshaft::plan::EncodeMode;
+use std::rc::Rc;
 
-use super::encoded::Encoded;
+use super::encoded::{DeviceEncoder, Encoded};
 use super::source::Picture;
 use super::views::{Place, PlacedView, Views};
 use super::{End, Fault, Link, device_ends_worker};
-use crate::av::{JpegEncoder, Layout, SampleRange, SurfaceJpegEncoder, View, WaitClock};
+use crate::av::{Device, JpegEncoder, Layout, SampleRange, SurfaceJpegEncoder, View};
 
 /// Where the stages of a rendition run.
 pub struct Stages {
     /// Cropping and scaling.
     pub scale: Place,
-    /// Encoding, on the device whose clock this is; on the CPU if there is none.
-    pub encode_on: Option<WaitClock>,
+    /// Encoding, on this device; on the CPU if there is none.
+    pub encode_on: Option<Rc<Device>>,
+    /// How a device's video encoder is used.
+    pub mode: Option<EncodeMode>,
 }
 
 /// Makes and sends the pictures of one rendition.
@@ -27,7 +31,7 @@ pub struct Output {
 enum Form {
     Raw { format: PixelFormat, pixels: Vec<u8>, made_from: Option<u64> },
     Jpeg { quality: u8, encoder: Option<JpegEncoder>, made_from: Option<u64> },
-    DeviceJpeg { quality: u8, wait: WaitClock, encoder: Option<SurfaceJpegEncoder>, made_from: Option<u64> },
+    DeviceJpeg { quality: u8, device: Rc<Device>, encoder: Option<SurfaceJpegEncoder>, made_from: Option<u64> },
     Encoded(Encoded),
 }
 
@@ -35,19 +39,23 @@ impl Output {
     /// The output that `spec` asks for. `source_rate` is what encoders are told where the rendition has no rate.
     pub fn new(id: RenditionId, spec: &RenditionSpec, stages: Stages, source_rate: FrameRate) -> Self {
         let made_from = None;
-        let (layout, form) = match (spec.output, stages.encode_on) {
+        let Stages { scale, encode_on, mode } = stages;
+        let (layout, form) = match (spec.output, encode_on) {
             (OutputSpec::Raw(format), _) => (Layout::Raw(format), Form::Raw { format, pixels: Vec::new(), made_from }),
             (OutputSpec::Jpeg { quality }, None) => (Layout::Jpeg, Form::Jpeg { quality, encoder: None, made_from }),
-            (OutputSpec::Jpeg { quality }, Some(wait)) => {
-                (Layout::Jpeg, Form::DeviceJpeg { quality, wait, encoder: None, made_from })
+            (OutputSpec::Jpeg { quality }, Some(device)) => {
+                (Layout::Jpeg, Form::DeviceJpeg { quality, device, encoder: None, made_from })
             }
-            (OutputSpec::Encode(encode), wait) => {
+            (OutputSpec::Encode(encode), device) => {
+                // What goes up to a device is in its own layout.
+                let layout = if device.is_some() { PixelFormat::Nv12 } else { PixelFormat::I420 };
+                let place = device.zip(mode).map(|(device, mode)| DeviceEncoder { device, mode });
                 let rate = spec.fps.unwrap_or(source_rate);
-                (Layout::Raw(PixelFormat::I420), Form::Encoded(Encoded::new(encode, rate, wait)))
+                (Layout::Raw(layout), Form::Encoded(Encoded::new(encode, rate, place)))
             }
         };
         let view = View { crop: spec.crop, size: spec.size, layout };
-        Self { id, view: PlacedView { view, place: stages.scale }, form }
+        Self { id, view: PlacedView { view, place: scale }, form }
     }
 
     /// The view of the source that this output is made from.
@@ -86,14 +94,14 @@ impl Output {
                 }
                 link.send(&message, encoder.last())?;
             }
-            Form::DeviceJpeg { quality, wait, encoder, made_from } => {
+            Form::DeviceJpeg { quality, device, encoder, made_from } => {
                 let surface_view = view.on_device(SampleRange::Full);
                 let surface = views.surface(picture, &surface_view).map_err(device_ends_worker)?;
                 let encoder = match encoder.take().filter(|encoder| encoder.takes(surface)) {
                     Some(same) => encoder.insert(same),
                     None => {
                         *made_from = None;
-                        encoder.insert(SurfaceJpegEncoder::open(surface, wait, *quality)?)
+                        encoder.insert(SurfaceJpegEncoder::open(surface, device.wait_clock(), *quality)?)
                     }
                 };
                 if *made_from != Some(picture.serial) {

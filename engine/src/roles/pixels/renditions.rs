@@ -89,8 +89,8 @@ impl Renditions {
         };
         let scale = if is_here(&stages.scale)? { Place::Device } else { Place::Cpu };
         let encodes_here = stages.encode.as_ref().map_or(Ok(false), is_here)?;
-        let clock = self.device.as_ref().map(|device| device.wait_clock().clone());
-        Ok(Stages { scale, encode_on: clock.filter(|_| encodes_here) })
+        let encode_on = self.device.clone().filter(|_| encodes_here);
+        Ok(Stages { scale, encode_on, mode: stages.mode })
     }
 
     /// Stops a rendition; one that is not there has failed before.

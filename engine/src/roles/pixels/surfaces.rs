@@ -49,9 +49,11 @@ impl Surfaces {
     /// The `view` of `picture`, in memory.
     pub fn read(&mut self, picture: &Picture, view: &SurfaceView) -> Result<&Frame, Error> {
         let Scaled { view, scaler, made_from, read } = entry(&mut self.scaled, view);
-        // What is read may have any depth, so that only scaling is left to the device.
-        let surface =
-            if view.is_whole(&picture.frame) { &picture.frame } else { scaled(view, scaler, made_from, picture)? };
+        // What is read may have any depth, so that only scaling is left to the device; but some drivers do not give back
+        // the 4:2:2 of a camera's JPEGs (i965: EIO).
+        let frame = &picture.frame;
+        let is_readable = view.is_whole(frame) && frame.is_420();
+        let surface = if is_readable { frame } else { scaled(view, scaler, made_from, picture)? };
         read.read(&mut self.reader.borrow_mut(), surface, picture.serial)
     }
 

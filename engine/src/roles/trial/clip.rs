@@ -14,6 +14,8 @@ use crate::av::{
 pub const SIZE: Geometry = Geometry { width: 640, height: 360 };
 /// Pictures of a clip: two groups of B frames and what follows.
 pub const PICTURES: u32 = 10;
+/// Plenty of bits a second.
+pub const BITRATE: u32 = 4_000_000;
 /// From one picture to the next.
 pub const TICKS: i64 = MediaTime::HZ / 25;
 /// The whole picture in memory.
@@ -26,17 +28,22 @@ pub struct Clip {
     packets: Vec<(MediaTime, Bytes)>,
 }
 
-fn layout(bit_depth: u8) -> Layout {
-    if bit_depth == 10 { Layout::TenBit } else { WHOLE.layout }
+/// The layout in which pictures are encoded and compared.
+fn layout(codec: VideoCodec, bit_depth: u8) -> Layout {
+    match (codec, bit_depth) {
+        (_, 10) => Layout::TenBit,
+        (VideoCodec::Mjpeg, _) => Layout::Jpeg,
+        _ => WHOLE.layout,
+    }
 }
 
-/// Settings with plenty of bits.
+/// Settings with [`BITRATE`].
 pub fn settings(codec: VideoCodec, tuning: Tuning, bit_depth: u8) -> EncoderSettings {
     EncoderSettings {
         codec,
         size: SIZE,
         frame_rate: FrameRate { num: 25, den: 1 },
-        rate_control: RateControl::Bitrate(4_000_000),
+        rate_control: RateControl::Bitrate(BITRATE),
         gop: 50,
         tuning,
         bit_depth,
@@ -44,10 +51,14 @@ pub fn settings(codec: VideoCodec, tuning: Tuning, bit_depth: u8) -> EncoderSett
     }
 }
 
-/// A clip with B frames, made on the CPU.
+/// A clip, with B frames where the codec has them, made on the CPU.
 pub fn encode(codec: VideoCodec, bit_depth: u8) -> Result<Clip, Error> {
-    let layout = layout(bit_depth);
-    let mut encoder = Encoder::open(settings(codec, Tuning::Camera { bframes: 2 }, bit_depth))?;
+    let layout = layout(codec, bit_depth);
+    let bframes = match codec {
+        VideoCodec::H264 | VideoCodec::Hevc | VideoCodec::Mpeg2 => 2,
+        VideoCodec::Mjpeg | VideoCodec::Vp8 | VideoCodec::Vp9 | VideoCodec::Av1 => 0,
+    };
+    let mut encoder = Encoder::open(settings(codec, Tuning::Camera { bframes }, bit_depth))?;
     let mut clip = Clip::default();
     for number in 0..PICTURES {
         let picture = convert(&draw(number)?, &View { layout, ..WHOLE })?;
@@ -74,7 +85,7 @@ impl Clip {
         let Some(config) = &self.config else { return Ok(Vec::new()) };
         let mut decoder = Decoder::open(config, device)?;
         let mut reader = device.map(|device| ReadBack::new(device));
-        let layout = layout(config.bit_depth);
+        let layout = layout(config.codec, config.bit_depth);
         let mut made = Vec::new();
         for (pts, data) in &self.packets {
             if let Err(refusal) = decoder.send(data, *pts)? {
@@ -148,11 +159,21 @@ mod tests {
 
     #[test]
     fn a_clip_decodes_to_what_was_drawn_and_no_other_picture_is_taken_for_it() {
-        for (codec, bit_depth) in [(VideoCodec::H264, 8), (VideoCodec::Hevc, 8), (VideoCodec::Hevc, 10)] {
+        for (codec, bit_depth) in [
+            (VideoCodec::H264, 8),
+            (VideoCodec::Hevc, 8),
+            (VideoCodec::Hevc, 10),
+            (VideoCodec::Mjpeg, 8),
+            (VideoCodec::Mpeg2, 8),
+            (VideoCodec::Vp8, 8),
+            (VideoCodec::Vp9, 8),
+            (VideoCodec::Vp9, 10),
+            (VideoCodec::Av1, 8),
+        ] {
             let decoded = encode(codec, bit_depth).unwrap().decode(None).unwrap();
             assert_eq!(decoded.len(), PICTURES as usize);
             for (number, picture) in (0..).zip(&decoded) {
-                let view = View { layout: layout(bit_depth), ..WHOLE };
+                let view = View { layout: layout(codec, bit_depth), ..WHOLE };
                 let drawn = samples(&draw(number).unwrap(), &view).unwrap();
                 let own = psnr(&drawn, picture, bit_depth);
                 assert!(own > 35.0, "{codec:?} {bit_depth} {number}: {own}");

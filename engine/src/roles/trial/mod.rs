@@ -6,13 +6,15 @@
 mod clip;
 
 use camshaft::link::{Capability, FromWorker};
-use camshaft::media::{Crop, Geometry, MediaTime, PixelFormat, VideoCodec};
+use camshaft::media::{Crop, Geometry, MediaTime, PixelFormat, RateControl, VideoCodec};
+use camshaft::plan::EncodeMode;
+use camshaft::plan::va::RateControlMode;
 use std::rc::Rc;
 
 use super::{End, Gpu, Link};
 use crate::av::{
-    Copy, Device, Encoder, Error, Frame, Layout, PictureKind, ReadBack, SampleRange, SurfaceJpegEncoder, SurfacePool,
-    SurfaceScaler, SurfaceView, Tuning, View, decode_jpeg,
+    Copy, Device, Encoder, EncoderSettings, Error, Frame, Layout, PictureKind, ReadBack, SampleRange,
+    SurfaceJpegEncoder, SurfacePool, SurfaceScaler, SurfaceView, Tuning, View, decode_jpeg,
 };
 use clip::{PICTURES, SIZE, convert, samples, settings};
 
@@ -52,7 +54,7 @@ fn attempt(device: &Rc<Device>, capability: Capability) -> Result<(), Failure> {
     match capability {
         Capability::Decode { codec, bit_depth } => decode(device, codec, bit_depth),
         Capability::Scale => scale(device),
-        Capability::Encode { codec } => encode(device, codec),
+        Capability::Encode { codec, mode } => encode(device, codec, mode),
         Capability::EncodeJpeg => encode_jpeg(device),
     }
 }
@@ -92,7 +94,11 @@ fn scale(device: &Device) -> Result<(), Failure> {
     compare(&expected, &made, 8, |psnr| psnr >= SCALED_ALIKE, "30 dB")
 }
 
-fn encode(device: &Device, codec: VideoCodec) -> Result<(), Failure> {
+fn encode(device: &Device, codec: VideoCodec, mode: EncodeMode) -> Result<(), Failure> {
+    let rate_control = match mode.rate_control {
+        RateControlMode::Cbr | RateControlMode::Vbr => RateControl::Bitrate(clip::BITRATE),
+        _ => RateControl::Quality(80),
+    };
     let pool = SurfacePool::new(device, SIZE, PICTURES as u8 + 4)?;
     let mut clip = clip::Clip::default();
     let mut encoder = None;
@@ -101,10 +107,10 @@ fn encode(device: &Device, codec: VideoCodec) -> Result<(), Failure> {
         let picture = nv12(number)?;
         expected.push(samples(&picture, &clip::WHOLE)?);
         let surface = pool.upload(&picture)?;
-        let settings = settings(codec, Tuning::Live, 8);
+        let settings = EncoderSettings { rate_control, ..settings(codec, Tuning::Live, 8) };
         let encoder = match &mut encoder {
             Some(encoder) => encoder,
-            none => none.insert(Encoder::open_for(&surface, device.wait_clock(), settings)?),
+            none => none.insert(Encoder::open_for(&surface, device.wait_clock(), mode, settings)?),
         };
         encoder.encode(&surface, MediaTime(i64::from(number) * clip::TICKS), PictureKind::Any)?;
         clip.take(encoder)?;

@@ -14,7 +14,7 @@ use crate::va::{Result, Status};
 /// Which of the frames that a decoder allocates for an access unit is its picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// The first: those after it stand in for missing references (HEVC).
+    /// The first: those after it stand in for missing references (HEVC, MPEG-2).
     First,
     /// The last: those before it fill gaps in frame_num (H.264).
     Last,

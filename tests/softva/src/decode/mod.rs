@@ -3,6 +3,7 @@
 mod h264;
 mod hevc;
 mod jpeg;
+mod mpeg2;
 
 pub(crate) use h264::ZIGZAG_8X8;
 
@@ -27,6 +28,7 @@ enum Stream {
     H264(h264::Stream),
     Hevc(hevc::Stream),
     Jpeg,
+    Mpeg2(mpeg2::Stream),
 }
 
 impl PictureDecoder {
@@ -44,6 +46,9 @@ impl PictureDecoder {
                 (Stream::Hevc(hevc::Stream::new(profile)), AVCodecID::AV_CODEC_ID_HEVC, Wanted::First)
             }
             VAProfileJPEGBaseline => (Stream::Jpeg, AVCodecID::AV_CODEC_ID_MJPEG, Wanted::Last),
+            VAProfileMPEG2Simple | VAProfileMPEG2Main => {
+                (Stream::Mpeg2(mpeg2::Stream::default()), AVCodecID::AV_CODEC_ID_MPEG2VIDEO, Wanted::First)
+            }
             _ => return Err(Status::UNSUPPORTED_PROFILE),
         };
         Ok(Self { stream, decoder: Decoder::new(codec, wanted)? })
@@ -55,6 +60,7 @@ impl PictureDecoder {
             Stream::H264(_) => Counter::H264Decoded,
             Stream::Hevc(_) => Counter::HevcDecoded,
             Stream::Jpeg => Counter::JpegDecoded,
+            Stream::Mpeg2(_) => Counter::Mpeg2Decoded,
         }
     }
 
@@ -67,6 +73,7 @@ impl PictureDecoder {
             Stream::H264(stream) => stream.access_unit(submitted)?,
             Stream::Hevc(stream) => stream.access_unit(submitted)?,
             Stream::Jpeg => jpeg::file(submitted)?,
+            Stream::Mpeg2(stream) => stream.access_unit(submitted)?,
         };
         target.finish(self.decoder.decode(&access_unit, target).err());
         Ok(())

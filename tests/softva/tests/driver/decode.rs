@@ -73,6 +73,23 @@ fn hevc_with_10_bits_is_exact() {
 }
 
 #[test]
+fn mpeg2_is_exact() {
+    let clips = [
+        ("mpeg2-b.mkv", "352x288", "-c:v mpeg2video -b:v 2M -bf 2 -pix_fmt yuv420p"),
+        (
+            "mpeg2-p.mkv",
+            "350x286",
+            "-c:v mpeg2video -b:v 2M -intra_vlc 1 -dc 10 -non_linear_quant 1 -qmax 28 -pix_fmt yuv420p",
+        ),
+        ("mpeg2-interlaced.mkv", "352x288", "-c:v mpeg2video -b:v 2M -flags +ildct+ilme -bf 2 -pix_fmt yuv420p"),
+    ];
+    for (name, size, encoder) in clips {
+        let path = clip(name, size, encoder);
+        assert_exact(&["haswell", "alderlake"], &path, "nv12", "null", Counter::Mpeg2Decoded);
+    }
+}
+
+#[test]
 fn jpeg_is_exact() {
     // Software would take the range of JPEG down on its way to these formats.
     let keep_range = "scale=in_range=full:out_range=full";
