@@ -2,6 +2,7 @@
 
 mod candidates;
 mod capabilities;
+mod cost;
 mod job;
 mod report;
 pub mod va;
@@ -14,6 +15,7 @@ pub use capabilities::{
     Breaker, Capabilities, Claim, DeviceCapabilities, DeviceChoice, DeviceError, DeviceTable, PciAddress, Proof,
     TableEntry,
 };
+pub use cost::{Cost, Resource, Work};
 pub use job::{Codec, Input, Job, Scale, parse_bit_depth, parse_encode};
 pub use report::{CandidateReport, PlanReport, StageReport};
 
