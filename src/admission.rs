@@ -2,7 +2,7 @@
 //! the budgets. A stream of higher priority takes the place of those of lower; whoever had to go, or found no room, may
 //! queue, and is let in again in order of priority.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 
@@ -66,6 +66,8 @@ struct State {
     grants: BTreeMap<u64, Held>,
     /// In the order of their coming.
     waiting: BTreeMap<u64, Waiting>,
+    /// What metrics show.
+    shown: BTreeSet<Resource>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,13 @@ struct Waiting {
     claimant: Claimant,
     options: Vec<Cost>,
     admitted: oneshot::Sender<Admitted>,
+}
+
+/// One of several ways to work, and whose grants must go for it.
+struct Choice {
+    option: usize,
+    cost: Cost,
+    victims: Vec<u64>,
 }
 
 /// Leave to work, given back when dropped.
@@ -112,7 +121,10 @@ impl Admission {
     /// Nobody works yet.
     pub fn new(budgets: Budgets, metrics: Arc<Metrics>) -> Arc<Self> {
         let admission = Self { budgets, metrics, state: Mutex::default() };
-        admission.show(&admission.state());
+        let mut state = admission.state();
+        state.shown.insert(Resource::Software);
+        admission.show(&mut state);
+        drop(state);
         Arc::new(admission)
     }
 
@@ -123,21 +135,27 @@ impl Admission {
     /// [`ErrorKind::Overloaded`] if there is no room; nobody's grant is touched then.
     pub fn admit(self: &Arc<Self>, claimant: &Claimant, options: &[Cost]) -> Result<Admitted> {
         let mut state = self.state();
-        let room = |(_, cost): &(usize, &Cost)| self.over(&state, cost, &[]).is_none();
-        let (option, victims) = match options.iter().enumerate().find(room) {
-            Some((option, _)) => (option, vec![]),
+        let Choice { option, cost, victims } = self.choose(&state, claimant, options, None)?;
+        state.revoke(&victims, claimant);
+        let grant = self.grant(&mut state, claimant.clone(), cost);
+        self.show(&mut state);
+        Ok(Admitted { option, grant })
+    }
+
+    /// As [`Self::admit`] says; the grant `own` counts as free.
+    fn choose(&self, state: &State, claimant: &Claimant, options: &[Cost], own: Option<u64>) -> Result<Choice> {
+        let except: Vec<u64> = own.into_iter().collect();
+        let fits = options.iter().position(|cost| self.over(state, cost, &except).is_none());
+        let chosen = match fits {
+            Some(option) => Some((option, vec![])),
             None => {
-                let mut tried = options.iter().enumerate();
-                tried
-                    .find_map(|(at, cost)| Some((at, self.victims(&state, claimant, cost, None)?)))
-                    .ok_or_else(|| self.refusal(&state, claimant, options.last(), None))?
+                options.iter().enumerate().find_map(|(at, cost)| Some((at, self.victims(state, claimant, cost, own)?)))
             }
         };
-        let Some(cost) = options.get(option) else { return Err(Error::internal("no way to work was given")) };
-        state.revoke(&victims, claimant);
-        let grant = self.grant(&mut state, claimant.clone(), cost.clone());
-        self.show(&state);
-        Ok(Admitted { option, grant })
+        match chosen.and_then(|(option, victims)| Some((option, options.get(option)?, victims))) {
+            Some((option, cost, victims)) => Ok(Choice { option, cost: cost.clone(), victims }),
+            None => Err(self.refusal(state, claimant, options.last(), &except)),
+        }
     }
 
     /// Queues `claimant` until there is room for one of `options` without anyone having to go.
@@ -166,7 +184,7 @@ impl Admission {
             let grant = self.grant(&mut state, waiting.claimant, waiting.options[option].clone());
             served.push((waiting.admitted, Admitted { option, grant }));
         }
-        self.show(&state);
+        self.show(&mut state);
         drop(state);
         for (waiting, admitted) in served {
             // Whoever does not wait any more gives the grant back by not taking it.
@@ -208,10 +226,9 @@ impl Admission {
         self.over(state, cost, &gone).is_none().then(|| gone.into_iter().filter(|id| Some(*id) != own).collect())
     }
 
-    fn refusal(&self, state: &State, claimant: &Claimant, cost: Option<&Cost>, own: Option<u64>) -> Error {
+    fn refusal(&self, state: &State, claimant: &Claimant, cost: Option<&Cost>, except: &[u64]) -> Error {
         self.metrics.admission_refused.with_label_values(&[&claimant.stream]).inc();
-        let except: Vec<u64> = own.into_iter().collect();
-        let short = cost.and_then(|cost| Some((cost, self.over(state, cost, &except)?)));
+        let short = cost.and_then(|cost| Some((cost, self.over(state, cost, except)?)));
         let Some((cost, resource)) = short else {
             return Error::new(ErrorKind::Overloaded, "there is no room for this: try again later");
         };
@@ -230,18 +247,14 @@ impl Admission {
         Error::new(ErrorKind::Overloaded, message)
     }
 
-    fn show(&self, state: &State) {
-        let held = state.grants.values().flat_map(|held| held.cost.each().map(|(resource, _)| resource.clone()));
-        let mut resources: Vec<Resource> = held.chain([Resource::Software]).collect();
-        resources.sort();
-        resources.dedup();
-        // A device that nobody uses any more leaves no gauge behind.
-        self.metrics.admission_used.reset();
-        self.metrics.admission_budget.reset();
-        for resource in resources {
+    /// A device that nobody uses any more is shown with 0.
+    fn show(&self, state: &mut State) {
+        let State { grants, shown, .. } = state;
+        shown.extend(grants.values().flat_map(|held| held.cost.each().map(|(resource, _)| resource.clone())));
+        for resource in &state.shown {
             let (name, gauge) = ([resource.name()], |pixels: u64| i64::try_from(pixels).unwrap_or(i64::MAX));
-            self.metrics.admission_used.with_label_values(&name).set(gauge(state.used(&resource, &[])));
-            self.metrics.admission_budget.with_label_values(&name).set(gauge(self.budgets.of(&resource)));
+            self.metrics.admission_used.with_label_values(&name).set(gauge(state.used(resource, &[])));
+            self.metrics.admission_budget.with_label_values(&name).set(gauge(self.budgets.of(resource)));
         }
     }
 
@@ -271,26 +284,28 @@ impl State {
 }
 
 impl Grant {
-    /// Changes what the work costs; as [`Admission::admit`], with its own cost so far counted as free.
+    /// Exchanges it for leave to work in the first of `options` that there is room for; as [`Admission::admit`], with its
+    /// own cost so far counted as free. Returns which was taken.
     ///
     /// # Errors
     /// [`ErrorKind::Overloaded`] if there is no room, or the grant was taken back; the old cost stands then.
-    pub fn change(&self, cost: Cost) -> Result<()> {
+    pub fn change(&self, options: &[Cost]) -> Result<usize> {
         let admission = &self.admission;
         let mut state = admission.state();
         let Some(claimant) = state.grants.get(&self.id).map(|held| held.claimant.clone()) else {
-            return Err(Error::new(
-                ErrorKind::Overloaded,
-                "the stream's pixels have just given way to another stream's",
-            ));
+            let message = "the stream's pixels have just given way to another stream's";
+            return Err(Error::new(ErrorKind::Overloaded, message));
         };
-        let victims = admission
-            .victims(&state, &claimant, &cost, Some(self.id))
-            .ok_or_else(|| admission.refusal(&state, &claimant, Some(&cost), Some(self.id)))?;
+        let Choice { option, cost, victims } = admission.choose(&state, &claimant, options, Some(self.id))?;
         state.revoke(&victims, &claimant);
         drop(state);
         self.set(cost);
-        Ok(())
+        Ok(option)
+    }
+
+    /// Whether it has been taken back.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.borrow().is_some()
     }
 
     /// Notes what the work costs, room or not: it runs already.

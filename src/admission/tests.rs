@@ -81,13 +81,13 @@ fn work_that_grows_asks_again() {
     let admission = admission();
     let low = admission.admit(&who("low", 1), &[software(40)]).unwrap();
     let own = admission.admit(&who("own", 5), &[software(50)]).unwrap().grant;
-    own.change(software(60)).unwrap();
+    own.change(&[software(60)]).unwrap();
     assert_eq!(taken_back(&low.grant), None);
-    own.change(software(70)).unwrap();
+    own.change(&[software(70)]).unwrap();
     assert!(taken_back(&low.grant).is_some());
-    own.change(software(101)).unwrap_err();
+    own.change(&[software(101)]).unwrap_err();
     assert_eq!(admission.state().used(&Resource::Software, &[]), 70);
-    low.grant.change(software(1)).unwrap_err();
+    low.grant.change(&[software(1)]).unwrap_err();
 }
 
 #[tokio::test]

@@ -42,13 +42,10 @@ impl Budget {
     /// [`crate::error::ErrorKind::Overloaded`] if there is none; then nothing is held any more.
     pub fn admit(&mut self, keys: &[RenditionKey], source: &VideoConfig, ways: &[Candidate]) -> Result<Candidate> {
         let costs = self.costs(keys, source, ways);
-        if let Some(room) = self.room.take()
-            && let Some((way, _)) = ways.iter().zip(&costs).find(|(_, cost)| room.grant.change((*cost).clone()).is_ok())
-        {
-            self.room = Some(Room { way: way.clone(), ..room });
-            return Ok(way.clone());
-        }
-        let admitted = self.context.admission.admit(&self.claimant, &costs)?;
+        let admitted = match self.room.take().filter(|room| !room.grant.is_revoked()) {
+            Some(Room { grant, .. }) => Admitted { option: grant.change(&costs)?, grant },
+            None => self.context.admission.admit(&self.claimant, &costs)?,
+        };
         Ok(self.take(admitted, ways))
     }
 
@@ -59,7 +56,7 @@ impl Budget {
     /// [`crate::error::ErrorKind::Overloaded`] if there is none; what runs goes on.
     pub fn extend(&mut self, keys: &[RenditionKey], source: &VideoConfig, ways: &[Candidate]) -> Result<()> {
         match &self.room {
-            Some(room) => room.grant.change(cost(keys, source, &room.way, &self.context.devices.capabilities())),
+            Some(room) => room.grant.change(&self.costs(keys, source, std::slice::from_ref(&room.way))).map(drop),
             None => self.admit(keys, source, ways).map(drop),
         }
     }
