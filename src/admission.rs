@@ -233,7 +233,7 @@ impl Admission {
             return Error::new(ErrorKind::Overloaded, "there is no room for this: try again later");
         };
         let (needed, budget) = (mega(cost.of(resource)), self.budgets.of(resource));
-        let free = mega(budget.saturating_sub(state.used(resource, &except)));
+        let free = mega(budget.saturating_sub(state.used(resource, except)));
         let setting = match resource {
             Resource::Software => "limits.software_pixels",
             Resource::Device(_) => "limits.device_pixels",
@@ -353,9 +353,9 @@ impl Drop for Turn {
     }
 }
 
-/// Pixels as people write them: `52M`.
+/// Pixels as people write them: `51.8M`.
 fn mega(pixels: u64) -> String {
-    format!("{}M", pixels.div_ceil(1_000_000))
+    format!("{:.1}M", pixels as f64 / 1e6)
 }
 
 #[cfg(test)]

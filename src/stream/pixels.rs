@@ -16,6 +16,7 @@ mod renditions;
 mod session;
 mod stages;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
@@ -254,7 +255,7 @@ impl PixelsTask {
 
     async fn session(&mut self) -> Ended {
         let Some(config) = self.setup.ring.video_config() else { return Ended::Unwanted };
-        let plan = self.plan(&config);
+        let mut plan = self.plan(&config);
         let ways = self.ways(&plan);
         if ways.is_empty() {
             let message = format!("nothing here can decode this stream: {}", plan.rejected.join("; "));
@@ -265,6 +266,10 @@ impl PixelsTask {
             Ok(candidate) => candidate,
             Err(error) => return Ended::NoRoom { reason: error.chain() },
         };
+        let passed_over = ways.iter().take_while(|way| **way != candidate);
+        let full: BTreeSet<&str> = passed_over.filter_map(|way| way.decode.device()).collect();
+        let no_room = |device| format!("hardware: {device} has no room for this (limits.device_pixels)");
+        plan.rejected.extend(full.into_iter().map(no_room));
         let reader = self.setup.ring.reader(self.start);
         let session = Session::start(&self.setup, self.view.clone(), reader, config, candidate.clone()).await;
         let mut session = match session {

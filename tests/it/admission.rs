@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use super::support::{Camshaft, Curl, Y4m, command_output, ffprobe_packets, signal};
+use super::support::{Action, Call, Camshaft, Counter, Curl, Gpu, Y4m, command_output, ffprobe_packets, signal};
 
 /// Decoding one of these takes 5.8 million pixels a second.
 const SMALL: &str = "source: \"test:?width=640&height=360&fps=25&gop=25\"";
@@ -160,4 +160,37 @@ fn a_metric_of_load_goes_with_its_stream() {
     let output =
         Command::new("curl").args(["-s", &server.admin_url("/metrics")]).stdout(Stdio::piped()).output().unwrap();
     assert!(!String::from_utf8_lossy(&output.stdout).contains("stream=\"clock\""));
+}
+
+#[test]
+fn a_full_gpu_sends_work_to_the_cpus_and_full_cpus_say_so() {
+    const TINY: &str = "source: \"test:?width=320&height=180&fps=25&gop=25\"";
+    let gpu = Gpu::haswell();
+    let server = Camshaft::start_on(
+        &gpu,
+        "limits: { device_pixels: 2M, software_pixels: 2M, pixels_linger: 0ms, hold: 30s }",
+        &["a", "b", "c"].map(|id| format!("  {id}: {{ {TINY} }}\n")).concat(),
+    );
+    ["a", "b", "c"].map(|id| server.wait_live(id));
+    let mut first = Y4m::new(server.open("/v1/streams/a/live.y4m"));
+    let mut second = Y4m::new(server.open("/v1/streams/b/live.y4m"));
+    first.numbers(5);
+    second.numbers(5);
+    let accel = |id: &str| server.status(id)["accel"].clone();
+    assert_eq!((accel("a")["decode"].as_str(), accel("b")["decode"].as_str()), (Some("hardware"), Some("software")));
+    assert!(accel("b")["reason"].as_str().unwrap().contains("limits.device_pixels"), "{}", accel("b"));
+    assert!(gpu.count(Counter::H264Decoded) > 0);
+    assert_eq!(server.get("/v1/streams/c/live.y4m").status, 503);
+
+    let mut copy = server.open("/v1/streams/a/live.ts");
+    gpu.break_for_good(Call::EndDecode, 0, Action::Abort);
+    let status = server.wait_status("a", "degraded", |status| status["load"]["state"] == "degraded");
+    assert!(status["load"]["reason"].as_str().unwrap().contains("limits.software_pixels"), "{status}");
+    copy.read_exact(&mut [0; 20_000]).expect("copies go on");
+    let numbers = second.numbers(30);
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "what runs goes on: {numbers:?}");
+    drop(second);
+    first.numbers(30);
+    let status = server.wait_status("a", "full effort", |status| status["load"]["state"] == "full");
+    assert_eq!(status["accel"]["decode"], "software");
 }
