@@ -7,7 +7,7 @@ use crate::link::Effort;
 
 /// How often the ladder moves at most.
 const LOOK: Duration = Duration::from_secs(1);
-/// A worker this far behind, and not catching up, is overloaded.
+/// A worker this far behind at two looks in a row, and not catching up, is overloaded.
 const BEHIND: Duration = Duration::from_millis(500);
 /// A worker no further behind than this keeps up.
 const KEEPS_UP: Duration = Duration::from_millis(200);
@@ -41,12 +41,12 @@ impl Ladder {
         if self.last_look.is_some_and(|(last, _)| now.saturating_duration_since(last) < LOOK) {
             return None;
         }
-        // After a restart a worker is behind by what is replayed, and catches up by itself.
-        let falls_back = self.last_look.is_some_and(|(_, before)| behind >= before);
+        // A burst from the camera is behind for a moment; a new worker by what is replayed, and catches up by itself.
+        let stays_behind = self.last_look.is_some_and(|(_, before)| (BEHIND..=behind).contains(&before));
         self.last_look = Some((now, behind));
         if behind > KEEPS_UP {
             self.keeps_up_since = None;
-            return (behind >= BEHIND && falls_back).then(|| self.give_up_more(now)).flatten();
+            return stays_behind.then(|| self.give_up_more(now)).flatten();
         }
         let since = *self.keeps_up_since.get_or_insert(now);
         (now.saturating_duration_since(since) >= self.calm).then(|| self.give_up_less(now)).flatten()
@@ -103,7 +103,9 @@ mod tests {
     }
 
     #[test]
-    fn catching_up_is_no_overload() {
+    fn neither_a_burst_nor_catching_up_is_overload() {
+        let (mut ladder, start) = (Ladder::new(CALM), Instant::now());
+        assert_eq!(steps(&mut ladder, start, 0..40, |n| if n % 8 == 0 { 3000 } else { 0 }), []);
         let (mut ladder, start) = (Ladder::new(CALM), Instant::now());
         assert_eq!(steps(&mut ladder, start, 0..40, |n| 8_000 - u64::from(n) * 200), []);
     }
@@ -114,12 +116,12 @@ mod tests {
         ladder.look(start, Duration::ZERO);
         let (mut at, mut waits) = (4, Vec::new());
         for _ in 0..3 {
-            let down = steps(&mut ladder, start, at..at + 4, |_| 600);
-            assert_eq!(down, [(at, Effort::SkipNonReference)]);
-            let back = steps(&mut ladder, start, at + 4..at + 1000, |_| 0);
+            let down = steps(&mut ladder, start, at..at + 8, |_| 600);
+            assert_eq!(down, [(at + 4, Effort::SkipNonReference)]);
+            let back = steps(&mut ladder, start, at + 8..at + 1000, |_| 0);
             let (quarter, effort) = back[0];
             assert_eq!((effort, back.len()), (Effort::Full, 1));
-            waits.push((quarter - (at + 4)) / 4);
+            waits.push((quarter - (at + 8)) / 4);
             at += 1000;
         }
         assert_eq!(waits, [10; 3], "long after the last step back it is no relapse");
@@ -128,11 +130,12 @@ mod tests {
         ladder.look(start, Duration::ZERO);
         let (mut at, mut waits) = (1, Vec::new());
         for _ in 0..6 {
-            ladder.look(start + Duration::from_secs(at), Duration::from_millis(600)).unwrap();
-            let calm =
-                (at + 1..).find(|second| ladder.look(start + Duration::from_secs(*second), Duration::ZERO).is_some());
-            waits.push(calm.unwrap() - (at + 1));
-            at = calm.unwrap() + 1;
+            let mut look =
+                |second, behind| ladder.look(start + Duration::from_secs(second), Duration::from_millis(behind));
+            assert_eq!((look(at, 600), look(at + 1, 600)), (None, Some(Effort::SkipNonReference)));
+            let back = (at + 2..).find(|second| look(*second, 0).is_some()).unwrap();
+            waits.push(back - (at + 2));
+            at = back + 1;
         }
         assert_eq!(waits, [10, 20, 40, 80, 160, 160]);
     }
