@@ -25,6 +25,21 @@ pub enum Topic {
     Load,
 }
 
+impl Topic {
+    /// Every topic with its name.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("stream", Self::Stream),
+        ("acceleration", Self::Acceleration),
+        ("breaker", Self::Breaker),
+        ("load", Self::Load),
+    ];
+
+    /// The topic's name, as in JSON.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, topic)| *topic == self).map_or("", |(name, _)| name)
+    }
+}
+
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Event {
@@ -57,6 +72,17 @@ pub struct Change<'a> {
     pub to: &'a str,
     /// Why, for people; no credentials.
     pub reason: Option<&'a str>,
+}
+
+/// What a listener gets.
+#[derive(Debug)]
+pub struct Listener {
+    /// Events that it missed and that are not kept any more.
+    pub lost: u64,
+    /// Events that it missed.
+    pub missed: Vec<Arc<Event>>,
+    /// What comes from now on.
+    pub coming: broadcast::Receiver<Arc<Event>>,
 }
 
 /// The process's events.
@@ -95,11 +121,16 @@ impl Events {
         let _ = self.listeners.send(event);
     }
 
-    /// The kept events after the one of number `after`, and all that are still to come.
-    pub fn listen(&self, after: u64) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
+    /// All events that are still to come; with `after`, those after the one of that number first, as far as they are
+    /// kept. A number that was never given is one of an earlier life of the process: everything since its end counts as
+    /// missed.
+    pub fn listen(&self, after: Option<u64>) -> Listener {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let missed = kept.iter().filter(|event| event.id > after).cloned().collect();
-        (missed, self.listeners.subscribe())
+        let newest = kept.back().map_or(0, |event| event.id);
+        let after = after.map_or(newest, |after| if after > newest { 0 } else { after });
+        let missed: Vec<_> = kept.iter().filter(|event| event.id > after).cloned().collect();
+        let lost = newest - after - missed.len() as u64;
+        Listener { lost, missed, coming: self.listeners.subscribe() }
     }
 }
 
@@ -115,10 +146,15 @@ mod tests {
     async fn who_comes_back_hears_what_it_missed_and_what_comes_once_each() {
         let events = Events::default();
         (0..300).for_each(|n| tell(&events, &n.to_string()));
-        let (missed, mut coming) = events.listen(298);
-        assert_eq!(missed.iter().map(|event| event.to.as_str()).collect::<Vec<_>>(), ["298", "299"]);
-        assert_eq!(events.listen(0).0.len(), KEPT);
+        let mut listener = events.listen(Some(298));
+        assert_eq!(listener.missed.iter().map(|event| event.to.as_str()).collect::<Vec<_>>(), ["298", "299"]);
+        assert_eq!(listener.lost, 0);
+        let from_start = events.listen(Some(0));
+        assert_eq!((from_start.missed.len(), from_start.lost), (KEPT, 300 - KEPT as u64));
+        let of_another_life = events.listen(Some(5000));
+        assert_eq!((of_another_life.missed.len(), of_another_life.lost), (KEPT, 300 - KEPT as u64));
+        assert!(events.listen(None).missed.is_empty());
         tell(&events, "new");
-        assert_eq!((coming.recv().await.unwrap().id, coming.try_recv().is_err()), (301, true));
+        assert_eq!((listener.coming.recv().await.unwrap().id, listener.coming.try_recv().is_err()), (301, true));
     }
 }

@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 //! camshaft
 
+pub mod admission;
 pub mod cli;
 pub mod config;
 pub mod error;

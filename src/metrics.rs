@@ -82,6 +82,16 @@ pub struct Metrics {
     pub gpu_frequency: GaugeVec,
     /// Time that a GPU was idle (RC6).
     pub gpu_idle_seconds: CounterVec,
+    /// What running pixels work costs, by resource.
+    pub admission_used: IntGaugeVec,
+    /// What it may cost, by resource.
+    pub admission_budget: IntGaugeVec,
+    /// Work that there was no room for.
+    pub admission_refused: IntCounterVec,
+    /// 1 while a stream's pixels wait for room.
+    pub degraded: IntGaugeVec,
+    /// The step of the overload ladder that a stream is on.
+    pub overload_step: IntGaugeVec,
 }
 
 const STREAM: &[&str] = &["stream"];
@@ -185,6 +195,23 @@ impl Metrics {
             device_usable: table.gauges("device_usable", "1 for a render node that has proved something", DEVICE),
             gpu_frequency: table.float_gauges("gpu_frequency_hertz", "Clock of the GPU", DEVICE),
             gpu_idle_seconds: table.float_counters("gpu_idle_seconds_total", "Time the GPU was idle (RC6)", DEVICE),
+            admission_used: table.gauges(
+                "admission_used_pixels",
+                "Pixels a second that running work costs",
+                &["resource"],
+            ),
+            admission_budget: table.gauges(
+                "admission_budget_pixels",
+                "Pixels a second that work may cost",
+                &["resource"],
+            ),
+            admission_refused: table.counters("admission_refused_total", "Work that there was no room for", STREAM),
+            degraded: table.gauges("stream_degraded", "1 while a stream's pixels wait for room", STREAM),
+            overload_step: table.gauges(
+                "overload_step",
+                "What a stream's decoder leaves out: 0 nothing to 4 all but keyframes",
+                STREAM,
+            ),
             registry: registry.clone(),
         };
         let build = table.gauges("build_info", "1, with the version", &["version"]);
@@ -210,7 +237,7 @@ impl Metrics {
         for vec in [&self.stream_state, &self.stream_up, &self.consumers, &self.ring_bytes, &self.ring_joinable] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
-        for vec in [&self.acceleration, &self.worker_rss_bytes] {
+        for vec in [&self.acceleration, &self.worker_rss_bytes, &self.degraded, &self.overload_step] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
         for vec in [&self.source_fps, &self.source_last_packet_age, &self.ring_seconds] {
@@ -231,6 +258,7 @@ impl Metrics {
             &self.fallbacks,
             &self.worker_restarts,
             &self.stills,
+            &self.admission_refused,
         ] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }

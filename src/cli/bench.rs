@@ -4,6 +4,7 @@
 //! runs. Steady state only: CPU time is the difference between two instants, so start-up drops out.
 
 mod baseline;
+mod calibrate;
 mod clip;
 mod cost;
 mod gpu;
@@ -39,6 +40,9 @@ pub struct Args {
     /// The program that serves a clip over RTSP
     #[arg(long, value_name = "FILE", default_value = "tests/support/rtsp_camera.py")]
     camera: PathBuf,
+    /// Measure instead how much this machine can do, and print it as lines for the configuration
+    #[arg(long, conflicts_with_all = ["jobs", "pairs", "seconds", "camera", "format"])]
+    calibrate: bool,
     /// How the results are printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -79,6 +83,10 @@ impl Job {
 
 /// Measures and prints. The exit code says whether everything could be measured, not whether it was fast.
 pub fn run(args: Args) -> Result<ExitCode> {
+    if args.calibrate {
+        calibrate::run(&stage::work(&args)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut report = Report::of_this_machine(&args)?; // its load, too, before the clip is made
     let stage = Stage::prepare(&args)?;
     let jobs = if args.jobs.is_empty() { Job::ALL.to_vec() } else { args.jobs };

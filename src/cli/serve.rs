@@ -66,6 +66,7 @@ struct Service {
     spawner: Arc<Spawner>,
     devices: Arc<Devices>,
     metrics: Arc<Metrics>,
+    events: Arc<Events>,
     /// What streams made by request are given; follows the configuration.
     defaults: watch::Sender<StreamDefaults>,
     ready: watch::Sender<bool>,
@@ -81,7 +82,7 @@ impl Service {
         let devices = Devices::new(spawner.clone(), Roots::default(), config.hardware.device.clone());
         let (metrics, events) = (Arc::new(Metrics::new()), Arc::new(Events::default()));
         let limits = config.limits.clone();
-        let context = Context::new(spawner.clone(), devices.clone(), events, metrics.clone(), limits);
+        let context = Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits);
         let streams = Streams::new(Arc::new(context));
         let (ready, is_ready) = watch::channel(false);
         let service = Self {
@@ -92,6 +93,7 @@ impl Service {
             spawner,
             devices,
             metrics,
+            events,
             ready,
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -128,6 +130,7 @@ impl Service {
             self.devices.clone(),
             delivery,
             Arc::new(HttpMetrics(self.metrics.clone())),
+            self.events.clone(),
         ));
         let (metrics, devices) = (self.metrics.clone(), self.devices.clone());
         let text = move || {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::mistake::Report;
 use super::section::{Key, Section};
 use super::values::Quantity;
+use crate::media::query::parse_scaled;
 
 /// Declares every limit once: its doc, type, default and range.
 macro_rules! limits {
@@ -81,6 +82,36 @@ limits! {
     control_body: u64 = mib(1) / 16, from 1024, to mib(1);
     /// Streams in all, from files and from the API.
     streams_max: u32 = 256, from 1, to 4096;
+    /// What all work on pixels may cost the CPUs.
+    software_pixels: PixelRate = PixelRate(None), from mega(1), to mega(1_000_000);
+    /// What it may cost each GPU.
+    device_pixels: PixelRate = PixelRate(None), from mega(1), to mega(1_000_000);
+    /// How long an overloaded worker must keep up before it leaves out less again.
+    overload_calm: Duration = secs(10), from secs(1), to secs(3600);
+}
+
+/// Pixels per second, or `auto` (none): what this machine should be able to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PixelRate(pub Option<u64>);
+
+impl Quantity for PixelRate {
+    fn parse(text: &str, min: Self, max: Self) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        let rate = parse_scaled(text, 1000).map(|rate| Self(Some(rate)));
+        rate.filter(|rate| (min..=max).contains(rate)).ok_or_else(|| {
+            format!("must be pixels per second from {} to {}, such as 600M or 1.2G, or auto", min.show(), max.show())
+        })
+    }
+
+    fn show(self) -> String {
+        match self.0 {
+            None => "auto".to_owned(),
+            Some(rate) if rate % 1_000_000_000 == 0 => format!("{}G", rate / 1_000_000_000),
+            Some(rate) => format!("{}M", rate / 1_000_000),
+        }
+    }
 }
 
 /// Reads `limits:` and checks the limits against each other.
@@ -112,6 +143,10 @@ const fn secs(n: u64) -> Duration {
 
 const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
+}
+
+const fn mega(n: u64) -> PixelRate {
+    PixelRate(Some(n * 1_000_000))
 }
 
 const fn mib(n: u64) -> u64 {

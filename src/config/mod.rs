@@ -15,9 +15,9 @@ mod tree;
 mod values;
 mod watch;
 
-pub use limits::Limits;
+pub use limits::{Limits, PixelRate};
 pub use mistake::{Mistake, Mistakes};
-pub use settings::{Config, Credentials, Hardware, Server, StreamDefaults, StreamSettings};
+pub use settings::{Config, Credentials, Hardware, Priority, Server, StreamDefaults, StreamSettings};
 pub use source::{RtspUrl, Source};
 pub use watch::{Watcher, watch};
 

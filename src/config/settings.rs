@@ -64,6 +64,23 @@ pub struct StreamSettings {
     pub policy: Policy,
     /// Renditions kept warm, by name (`[a-z0-9_-]{1,63}`).
     pub renditions: BTreeMap<String, RenditionRequest>,
+    /// Which streams give way where not all can be served.
+    pub priority: Priority,
+}
+
+/// A stream's priority, 0 to 10: where not all can be served, the lowest gives way first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Priority(pub u8);
+
+impl Priority {
+    /// The highest there is.
+    pub const MAX: Self = Self(10);
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self(5)
+    }
 }
 
 /// What `defaults:` and `hardware:` say about streams, without credentials: a request may name any host, and must not
@@ -78,6 +95,8 @@ pub struct StreamDefaults {
     pub policy: Policy,
     /// See [`StreamSettings::renditions`].
     pub renditions: BTreeMap<String, RenditionRequest>,
+    /// See [`StreamSettings::priority`].
+    pub priority: Priority,
 }
 
 /// A camera's user name and password. Can be compared, but not printed.

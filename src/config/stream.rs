@@ -7,10 +7,10 @@ use std::path::Path;
 
 use super::mistake::Report;
 use super::section::{Field, Key, Section, join, unique_entries};
-use super::settings::{Credentials, StreamDefaults, StreamSettings};
+use super::settings::{Credentials, Priority, StreamDefaults, StreamSettings};
 use super::source::{Source, check_login};
 use super::tree::Node;
-use super::values::{parse_name, parse_switch};
+use super::values::{Quantity, parse_name, parse_switch};
 use crate::media::query::{OutputKind, ParamError, parse_params};
 use crate::media::{RenditionRequest, Transport};
 use crate::plan::Policy;
@@ -26,7 +26,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::scalar("policy"),
     Key::map("renditions"),
     Key::unbuilt("detect_source"),
-    Key::unbuilt("priority"),
+    Key::scalar("priority"),
 ];
 
 /// What `defaults:` takes: the same without a source.
@@ -81,11 +81,13 @@ pub(super) fn read_defaults(section: &Section, base: &StreamDefaults, report: &m
     let policy = section.parsed("policy", report, |text| parse_name(text, &Policy::ALL));
     let renditions =
         section.entry("renditions").map(|entry| read_renditions(&entry.node, &section.path_of("renditions"), report));
+    let priority = section.parsed("priority", report, |text| u32::parse(text, 0, Priority::MAX.0.into()));
     StreamDefaults {
         transport: transport.unwrap_or(base.transport),
         on_demand: on_demand.unwrap_or(base.on_demand),
         policy: policy.unwrap_or(base.policy),
         renditions: renditions.unwrap_or_else(|| base.renditions.clone()),
+        priority: priority.and_then(|priority| priority.try_into().ok()).map_or(base.priority, Priority),
     }
 }
 
@@ -101,8 +103,8 @@ pub(super) fn read_stream(section: &Section, base: &Base, report: &mut Report) -
             None
         }
     };
-    let StreamDefaults { transport, on_demand, policy, renditions } = shared;
-    Some(StreamSettings { source, credentials, transport, on_demand, policy, renditions })
+    let StreamDefaults { transport, on_demand, policy, renditions, priority } = shared;
+    Some(StreamSettings { source, credentials, transport, on_demand, policy, renditions, priority })
 }
 
 fn read_source(section: &Section, report: &mut Report) -> Option<(Source, Option<Credentials>)> {

@@ -161,7 +161,7 @@ streams:
       Detect: { width: 0, fps: fast, bitrate: 1M }
       b: { codec: h264, bitrate: 1M, quality: 5 }
   c: rtsp://viewer:hunter2-4711@10.0.0.1/
-  d: { source: 'https://viewer:hunter2-4711@10.0.0.1/', priority: 5 }
+  d: { source: 'https://viewer:hunter2-4711@10.0.0.1/', priority: 11 }
   e: { source: 'rtsp://10.0.0.1/', username: '${NOBODY}', password: }
 ";
     insta::assert_snapshot!(load_one(text).unwrap_err(), @"
@@ -192,7 +192,7 @@ streams:
     c.yaml:23: streams.front-door.renditions.b.quality: contradicts bitrate: an encoder keeps one of the two; remove the other
     c.yaml:24: streams.c: must be a map of 'key: value' lines
     c.yaml:25: streams.d.source: 'https' sources are not built yet; use rtsp://… or test:
-    c.yaml:25: streams.d.priority: 'priority' is not built yet; remove it
+    c.yaml:25: streams.d.priority: must be a whole number from 0 to 10, but it is '11'
     c.yaml:26: streams.e.username: the environment variable NOBODY is not set; set it, or give a default: ${NOBODY:-default}
     c.yaml:26: streams.e.password: has no value; give one or remove the key
     ");
@@ -305,7 +305,7 @@ fn a_request_body_is_a_stream_that_reads_nothing() {
     insta::assert_snapshot!(stream_from_json(body, &defaults).unwrap_err(), @"
     request body:1: source: '${…}' is not expanded in a request: write the value itself; a '$' that stands for itself is '$$'
     request body:2: password_file: is not read for a request; send 'password' instead
-    request body:2: ttl: unknown key; known are source, username, password, password_file, transport, on_demand, policy, renditions
+    request body:2: ttl: unknown key; known are source, username, password, password_file, transport, on_demand, policy, renditions, priority
     request body:2: username: is given twice, first at request body:2; remove one
     ");
     for bad in [&b"{"[..], b"", b"[]", b"5", b"\xff", b"{\"source\": null}"] {

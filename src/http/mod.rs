@@ -4,6 +4,7 @@ mod admin;
 mod body;
 mod devices;
 mod error;
+mod events;
 mod frame;
 mod live;
 mod openapi;
@@ -39,6 +40,7 @@ use utoipa_axum::routes;
 
 use crate::config::StreamDefaults;
 use crate::error::{Error, Result};
+use crate::events::Events;
 use crate::hw::Devices;
 use crate::media::StreamId;
 use crate::stream::Streams;
@@ -65,6 +67,7 @@ pub struct ApiState {
     devices: Arc<Devices>,
     delivery: DeliveryOptions,
     observer: Arc<dyn RequestObserver>,
+    events: Arc<Events>,
 }
 
 impl ApiState {
@@ -75,8 +78,9 @@ impl ApiState {
         devices: Arc<Devices>,
         delivery: DeliveryOptions,
         observer: Arc<dyn RequestObserver>,
+        events: Arc<Events>,
     ) -> Self {
-        Self { streams, defaults, devices, delivery, observer }
+        Self { streams, defaults, devices, delivery, observer, events }
     }
 }
 
@@ -122,6 +126,7 @@ fn calls() -> OpenApiRouter<ApiState> {
     let media = OpenApiRouter::new()
         .routes(routes!(live::live))
         .routes(routes!(frame::frame))
+        .routes(routes!(events::listen))
         .layer(middleware::from_fn(refuse_head));
     OpenApiRouter::with_openapi(openapi::Document::openapi()).merge(bounded(control)).merge(trials).merge(media)
 }

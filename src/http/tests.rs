@@ -60,10 +60,10 @@ fn api_with(observer: Arc<Observed>) -> Router {
     let programs = Programs { camshaft: "/nonexistent".into(), engine: "/nonexistent".into() };
     let spawner = Spawner::start(programs, vec![]).unwrap();
     let devices = Devices::new(spawner.clone(), Roots::default(), DeviceChoice::Auto);
-    let (metrics, events) = (Arc::new(Metrics::new()), Arc::default());
-    let context = Context::new(spawner, devices.clone(), events, metrics, Limits::default());
+    let (metrics, events): (_, Arc<Events>) = (Arc::new(Metrics::new()), Arc::default());
+    let context = Context::new(spawner, devices.clone(), events.clone(), metrics, Limits::default());
     let streams = Streams::new(Arc::new(context));
-    api(ApiState::new(streams, defaults, devices, delivery, observer))
+    api(ApiState::new(streams, defaults, devices, delivery, observer, events))
 }
 
 fn new_api() -> Router {
@@ -129,6 +129,7 @@ async fn the_description_has_every_call() {
         ("/openapi.json", vec!["get"]),
         ("/v1/devices", vec!["get"]),
         ("/v1/devices/{node}/trial", vec!["post"]),
+        ("/v1/events", vec!["get"]),
         ("/v1/plan", vec!["get"]),
         ("/v1/streams", vec!["get", "post"]),
         ("/v1/streams/{id}", vec!["delete", "get", "put"]),

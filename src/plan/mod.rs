@@ -2,6 +2,7 @@
 
 mod candidates;
 mod capabilities;
+mod cost;
 mod job;
 mod report;
 pub mod va;
@@ -15,6 +16,7 @@ pub use capabilities::{
     Breaker, Capabilities, Claim, DeviceCapabilities, DeviceChoice, DeviceError, DeviceTable, PciAddress, Proof,
     TableEntry,
 };
+pub use cost::{Cost, Resource, Work};
 pub use job::{Input, Job, Rate, Scale, parse_bit_depth, parse_encode};
 pub use report::{CandidateReport, PlanReport, StageReport};
 

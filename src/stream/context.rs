@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
+use crate::admission::{Admission, Budgets};
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
@@ -29,6 +30,8 @@ pub struct Context {
     /// Permits for short-lived workers beside the live ones.
     pub beside: Semaphore,
     consumers: Arc<AtomicUsize>,
+    /// Who may work on pixels.
+    pub admission: Arc<Admission>,
 }
 
 /// A place among all consumers of the process; free again when dropped.
@@ -45,7 +48,9 @@ impl Context {
         limits: Limits,
     ) -> Self {
         let beside = Semaphore::new(limits.workers_beside as usize);
-        Self { spawner, metrics, limits, devices, events, beside, consumers: Arc::default() }
+        let budgets = Budgets::new(limits.software_pixels.0, limits.device_pixels.0);
+        let admission = Admission::new(budgets, metrics.clone());
+        Self { spawner, metrics, limits, devices, events, beside, consumers: Arc::default(), admission }
     }
 
     /// Takes a place for a consumer.

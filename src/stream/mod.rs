@@ -42,7 +42,7 @@ use facts::SourceFacts;
 use pixels::{Command, Pixels, PixelsSetup};
 use rendition::{RenditionKey, Sink};
 use source::SourceTask;
-use status::{AccelStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
+use status::{AccelStatus, LoadStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
 
 /// Which moment a still shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,6 +96,7 @@ impl Stream {
             facts: facts.clone(),
             metrics: metrics.clone(),
             cancel: cancel.clone(),
+            priority: settings.priority,
         };
         // An on-demand stream's renditions wait for a consumer like the stream itself.
         let warm = if settings.on_demand { vec![] } else { warm_renditions(&settings) };
@@ -272,6 +273,7 @@ impl Stream {
                 reason: pixels.reason.clone(),
                 since: rfc3339(*since),
             }),
+            load: LoadStatus { state: pixels.load.0.name().to_owned(), reason: pixels.load.1 },
             renditions: self.pixels.rendition_status(),
             consumers: self.consumer_count() as u64,
             ring: RingStatus { seconds: ring.seconds, bytes: ring.bytes, joinable: ring.joinable },

@@ -7,11 +7,16 @@
 //!                    └──configuration changed: again, from the packet that carries it
 //! ```
 
+mod budget;
+mod degraded;
 mod gpu;
+mod ladder;
+pub mod load;
 mod renditions;
 mod session;
 mod stages;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
@@ -21,12 +26,15 @@ use super::context::Context;
 use super::facts::SourceFacts;
 use super::rendition::{Rendition, RenditionKey};
 use super::status::RenditionStatus;
+use crate::config::Priority;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::RenditionId;
 use crate::media::{Frame, MediaTime, StillSpec, VideoConfig};
 use crate::metrics::StreamMetrics;
 use crate::plan::{Candidate, Plan, next_after, plan};
 use crate::ring::{Ring, Start};
+use budget::Budget;
+use load::Load;
 use renditions::Renditions;
 use session::{Ended, Session};
 
@@ -89,11 +97,19 @@ pub struct PixelsFacts {
     pub reason: Option<String>,
     /// What is being made.
     pub renditions: Vec<Arc<Rendition>>,
+    /// What is given up for want of room or time, and why.
+    pub load: (Load, Option<String>),
 }
 
 impl View {
     fn update(&self, change: impl FnOnce(&mut PixelsFacts)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Notes the load, and returns the one before.
+    fn exchange_load(&self, load: Load, reason: Option<String>) -> Load {
+        let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut facts.load, (load, reason)).0
     }
 }
 
@@ -102,6 +118,7 @@ impl Pixels {
     pub fn new(setup: PixelsSetup, warm: Vec<RenditionKey>) -> (Self, PixelsTask) {
         let (commands, inbox) = mpsc::unbounded_channel();
         let view = Arc::new(View::default());
+        let budget = Budget::new(setup.context.clone(), setup.metrics.id(), setup.priority);
         let renditions = Renditions::new(setup.context.clone(), setup.metrics.clone(), view.clone(), warm);
         let task = PixelsTask {
             setup,
@@ -111,6 +128,7 @@ impl Pixels {
             candidate: None,
             series: Series::default(),
             start: Start::NewestKeyframe,
+            budget,
         };
         (Self { commands, view }, task)
     }
@@ -152,6 +170,8 @@ pub struct PixelsSetup {
     pub metrics: Arc<StreamMetrics>,
     /// Ends the task.
     pub cancel: CancellationToken,
+    /// Whether it gives way to others.
+    pub priority: Priority,
 }
 
 /// The task.
@@ -165,6 +185,7 @@ pub struct PixelsTask {
     candidate: Option<Candidate>,
     series: Series,
     start: Start,
+    budget: Budget,
 }
 
 /// Deaths in a row.
@@ -182,8 +203,14 @@ impl PixelsTask {
             match self.session().await {
                 Ended::Stopped => break,
                 Ended::Unwanted => {
+                    self.budget.release();
                     self.series = Series::default();
                     self.start = Start::NewestKeyframe;
+                }
+                Ended::NoRoom { reason } => {
+                    if !self.wait_for_room(&reason).await {
+                        break;
+                    }
                 }
                 Ended::ConfigChanged { at } => self.start = Start::KeyframeBefore(at),
                 Ended::Died { reason } => {
@@ -215,7 +242,7 @@ impl PixelsTask {
                     Some(Command::Subscribe { key, reply }) => {
                         let config = self.setup.ring.video_config();
                         // No worker runs that would have to be told of it.
-                        drop(self.renditions.subscribe(key, reply, config.as_deref()));
+                        drop(self.renditions.subscribe(key, reply, config.as_deref(), &mut self.budget));
                     }
                     Some(Command::Release(id)) => self.renditions.release(id),
                     Some(Command::ForceKeyframe(_)) => {}
@@ -228,15 +255,21 @@ impl PixelsTask {
 
     async fn session(&mut self) -> Ended {
         let Some(config) = self.setup.ring.video_config() else { return Ended::Unwanted };
-        let plan = self.plan(&config);
-        let candidate = match self.candidate.clone().or_else(|| plan.candidates.first().cloned()) {
-            Some(candidate) => candidate,
-            None => {
-                let message = format!("nothing here can decode this stream: {}", plan.rejected.join("; "));
-                self.renditions.fail_all(|| Error::new(ErrorKind::Impossible, message.clone()));
-                return Ended::Unwanted;
-            }
+        let mut plan = self.plan(&config);
+        let ways = self.ways(&plan);
+        if ways.is_empty() {
+            let message = format!("nothing here can decode this stream: {}", plan.rejected.join("; "));
+            self.renditions.fail_all(|| Error::new(ErrorKind::Impossible, message.clone()));
+            return Ended::Unwanted;
+        }
+        let candidate = match self.budget.admit(&self.renditions.keys(), &config, &ways) {
+            Ok(candidate) => candidate,
+            Err(error) => return Ended::NoRoom { reason: error.chain() },
         };
+        let passed_over = ways.iter().take_while(|way| **way != candidate);
+        let full: BTreeSet<&str> = passed_over.filter_map(|way| way.decode.device()).collect();
+        let no_room = |device| format!("hardware: {device} has no room for this (limits.device_pixels)");
+        plan.rejected.extend(full.into_iter().map(no_room));
         let reader = self.setup.ring.reader(self.start);
         let session = Session::start(&self.setup, self.view.clone(), reader, config, candidate.clone()).await;
         let mut session = match session {
@@ -244,9 +277,10 @@ impl PixelsTask {
             Err(error) => return Ended::Died { reason: error.chain() },
         };
         self.show(&session, &candidate, &plan);
-        let ended = session.run(&self.setup, &mut self.inbox, &mut self.renditions).await;
+        let ended = session.run(&self.setup, &mut self.inbox, &mut self.renditions, &mut self.budget).await;
         let pid = session.pid();
         session.close(&ended).await;
+        load::show(&self.setup, &self.view, Load::default(), None);
         self.view.update(|facts| {
             facts.worker = None;
             facts.gpu_seconds = None;

@@ -59,6 +59,8 @@ pub struct Status {
     pub ring: RingStatus,
     /// The stream's processes.
     pub workers: WorkersStatus,
+    /// What is given up because the machine has no more to give.
+    pub load: LoadStatus,
 }
 
 /// What the source sends.
@@ -105,6 +107,16 @@ pub struct AccelStatus {
     pub reason: Option<String>,
     /// Since when, RFC 3339.
     pub since: String,
+}
+
+/// What a stream gives up because the machine has no more to give. Copies are never affected.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct LoadStatus {
+    /// `full`: nothing; `skip_non_reference`, `halve_detect`, `skip_loop_filter`, `keyframes_only`: the worker fell behind
+    /// and leaves out so much; `degraded`: there is no room for the stream's pixels, which wait.
+    pub state: String,
+    /// Why it is not `full`.
+    pub reason: Option<String>,
 }
 
 /// A rendition.

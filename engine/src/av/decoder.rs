@@ -23,6 +23,17 @@ pub enum Refusal {
     NoPicture,
 }
 
+/// What a decoder on the CPU may leave out to save time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Omission {
+    /// Nothing.
+    Nothing,
+    /// Pictures that no other refers to.
+    NonReference,
+    /// Those, and H.264's loop filter.
+    NonReferenceAndLoopFilter,
+}
+
 /// A decoder on the calling thread.
 ///
 /// Access units of H.264 and H.265 go in as Annex B, so that parameter sets that a camera repeats or changes in band are followed like
@@ -100,6 +111,21 @@ impl Decoder {
             Err(_) if contents.slices => Ok(Err(Refusal::Damaged)),
             Err(_) => Ok(Err(Refusal::NoPicture)),
         }
+    }
+
+    /// What the decoder leaves out of the access units that follow.
+    pub fn leave_out(&mut self, omission: Omission) {
+        let video = self.video;
+        let settings = self.codec.settings();
+        settings.skip_frame = match omission {
+            Omission::Nothing => ffi::AVDiscard::AVDISCARD_DEFAULT,
+            Omission::NonReference | Omission::NonReferenceAndLoopFilter => ffi::AVDiscard::AVDISCARD_NONREF,
+        };
+        // Without HEVC's filter little time is saved, and its pictures fall apart.
+        settings.skip_loop_filter = match omission {
+            Omission::NonReferenceAndLoopFilter if video == VideoCodec::H264 => ffi::AVDiscard::AVDISCARD_ALL,
+            _ => ffi::AVDiscard::AVDISCARD_DEFAULT,
+        };
     }
 
     /// The next picture, if one is ready.

@@ -21,7 +21,7 @@ mod scaler;
 mod surfaces;
 mod vpp;
 
-pub use decoder::{Decoder, Refusal};
+pub use decoder::{Decoder, Omission, Refusal};
 pub use device::Device;
 pub use encoder::{Encoder, EncoderSettings, PictureKind, Tuning};
 pub use error::Error;

@@ -37,8 +37,7 @@ impl Stage {
                 args.camera.display()
             )));
         }
-        let work = args.work.clone().unwrap_or_else(|| std::env::temp_dir().join("camshaft-bench"));
-        create_private(&work).map_err(|error| cannot("use", &work, error))?;
+        let work = work(args)?;
         Ok(Self {
             program: copy_programs(&work)?,
             clip: clip::prepare(&work)?,
@@ -58,6 +57,13 @@ impl Stage {
     pub fn camera(&self) -> Result<Camera> {
         Camera::start(&self.camera, &self.clip, &self.work)
     }
+}
+
+/// The directory for clips, logs and recordings; made if need be.
+pub fn work(args: &Args) -> Result<PathBuf> {
+    let work = args.work.clone().unwrap_or_else(|| std::env::temp_dir().join("camshaft-bench"));
+    create_private(&work).map_err(|error| cannot("use", &work, error))?;
+    Ok(work)
 }
 
 /// Creates `work`, or accepts it if it is this user's own: programs are run from it.

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::super::context::Context;
 use super::super::rendition::{Rendition, RenditionKey, Sink};
+use super::budget::Budget;
 use super::{MAX_RENDITIONS, View, stages};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::RenditionId;
@@ -59,6 +60,11 @@ impl Renditions {
         self.held.values().map(|held| &held.rendition)
     }
 
+    /// What tells them apart.
+    pub fn keys(&self) -> Vec<RenditionKey> {
+        self.all().map(|rendition| rendition.key).collect()
+    }
+
     /// The rendition of that name, if it is still there.
     pub fn get(&self, id: RenditionId) -> Option<Arc<Rendition>> {
         self.held.get(&id).map(|held| held.rendition.clone())
@@ -103,8 +109,9 @@ impl Renditions {
         key: RenditionKey,
         reply: oneshot::Sender<Result<Arc<Rendition>>>,
         source: Option<&VideoConfig>,
+        budget: &mut Budget,
     ) -> Option<Arc<Rendition>> {
-        let (rendition, is_new) = match self.find_or_add(key, source) {
+        let (rendition, is_new) = match self.find_or_add(key, source, budget) {
             Ok(found) => found,
             Err(error) => {
                 // An asker that went away needs no answer.
@@ -122,10 +129,16 @@ impl Renditions {
         is_new.then_some(rendition)
     }
 
-    fn find_or_add(&mut self, key: RenditionKey, source: Option<&VideoConfig>) -> Result<(Arc<Rendition>, bool)> {
+    fn find_or_add(
+        &mut self,
+        key: RenditionKey,
+        source: Option<&VideoConfig>,
+        budget: &mut Budget,
+    ) -> Result<(Arc<Rendition>, bool)> {
         if let Some(held) = self.held.values().find(|held| held.rendition.key == key) {
             return Ok((held.rendition.clone(), false));
         }
+        let mut ways = Vec::new();
         if let Some(source) = source {
             let job = stages::job(&key.request, source)?;
             let plan = plan(&job, &self.context.devices.capabilities(), key.policy);
@@ -133,6 +146,7 @@ impl Renditions {
                 let message = format!("nothing here can make this: {}", plan.rejected.join("; "));
                 return Err(Error::new(ErrorKind::Impossible, message));
             }
+            ways = plan.candidates;
         }
         if self.held.len() >= MAX_RENDITIONS {
             self.expire_unused();
@@ -144,6 +158,10 @@ impl Renditions {
                 names.join(", ")
             );
             return Err(Error::new(ErrorKind::Overloaded, message));
+        }
+        if let Some(source) = source {
+            let keys: Vec<_> = self.all().map(|rendition| rendition.key).chain([key]).collect();
+            budget.extend(&keys, source, &ways)?;
         }
         Ok((self.add(key, false), true))
     }
@@ -213,6 +231,18 @@ impl Renditions {
         let ids: Vec<_> = self.held.keys().copied().collect();
         for id in ids {
             self.fail(id, error());
+        }
+    }
+
+    /// Ends what has consumers, with the reason; what is kept warm is there again at once for those to come.
+    pub fn turn_away(&mut self, error: impl Fn() -> Error) {
+        let used = |held: &&Held| held.rendition.consumers.load(Ordering::Relaxed) > 0;
+        let used: Vec<_> = self.held.values().filter(used).map(|held| (held.rendition.clone(), held.warm)).collect();
+        for (rendition, warm) in used {
+            self.fail(rendition.id, error());
+            if warm {
+                self.add(rendition.key, true);
+            }
         }
     }
 

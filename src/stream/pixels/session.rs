@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::rendition::Rendition;
+use super::budget::Budget;
 use super::gpu::GpuUse;
+use super::ladder::Ladder;
+use super::load::{self, Load};
 use super::renditions::Renditions;
 use super::{Command, PixelsSetup, View, stages};
 use crate::error::{Error, ErrorKind, Result};
@@ -39,6 +42,11 @@ pub enum Ended {
         /// Presentation time of the first packet of the new kind.
         at: MediaTime,
     },
+    /// There is no room for it, or none any more.
+    NoRoom {
+        /// For people.
+        reason: String,
+    },
     /// It died, hung or broke the protocol.
     Died {
         /// For people.
@@ -68,6 +76,9 @@ pub struct Session {
     _lease: Option<Lease>,
     /// The source has changed; the old worker is giving out its last pictures.
     draining: Option<(MediaTime, Instant)>,
+    /// Times of the packets that were sent and not consumed yet.
+    under_way: VecDeque<MediaTime>,
+    ladder: Ladder,
 }
 
 impl Session {
@@ -102,6 +113,8 @@ impl Session {
             gpu: GpuUse::default(),
             _lease: lease,
             draining: None,
+            under_way: VecDeque::new(),
+            ladder: Ladder::new(setup.context.limits.overload_calm),
         };
         session.say(ToWorker::Begin(Role::Pixels(role)));
         Ok(session)
@@ -118,6 +131,7 @@ impl Session {
         setup: &PixelsSetup,
         inbox: &mut mpsc::UnboundedReceiver<Command>,
         renditions: &mut Renditions,
+        budget: &mut Budget,
     ) -> Ended {
         let known: Vec<_> = renditions.all().cloned().collect();
         for rendition in known {
@@ -132,13 +146,14 @@ impl Session {
             tokio::select! {
                 biased;
                 () = setup.cancel.cancelled() => return Ended::Stopped,
+                reason = budget.revoked() => return Ended::NoRoom { reason },
                 event = self.worker.next() => {
                     if let Some(ended) = self.take(event, setup, renditions) {
                         return ended;
                     }
                 }
                 command = inbox.recv() => match command {
-                    Some(command) => self.obey(command, setup, renditions),
+                    Some(command) => self.obey(command, setup, renditions, budget),
                     None => return Ended::Stopped,
                 },
                 permit = outbox.reserve(), if !self.queue.is_empty() => {
@@ -158,7 +173,12 @@ impl Session {
                     if let Some(ended) = self.look(setup) {
                         return ended;
                     }
-                    for id in renditions.expire() {
+                    self.step(setup);
+                    let expired = renditions.expire();
+                    if !expired.is_empty() {
+                        budget.reduce(&renditions.keys(), &self.config);
+                    }
+                    for id in expired {
                         self.say(ToWorker::RemoveRendition { id });
                     }
                 }
@@ -238,15 +258,16 @@ impl Session {
             return self.say(ToWorker::Drain);
         }
         self.sent += 1;
+        self.under_way.push_back(packet.header.pts);
         self.due_since.get_or_insert_with(Instant::now);
         self.queue.push_back((ToWorker::Packet(packet.header), packet.data.clone()));
     }
 
-    fn obey(&mut self, command: Command, setup: &PixelsSetup, renditions: &mut Renditions) {
+    fn obey(&mut self, command: Command, setup: &PixelsSetup, renditions: &mut Renditions, budget: &mut Budget) {
         match command {
             Command::Subscribe { key, reply } => {
                 let config = self.config.clone();
-                if let Some(rendition) = renditions.subscribe(key, reply, Some(&config)) {
+                if let Some(rendition) = renditions.subscribe(key, reply, Some(&config), budget) {
                     self.add(setup, &rendition, renditions);
                 }
             }
@@ -327,11 +348,27 @@ impl Session {
 
     fn count_progress(&mut self, setup: &PixelsSetup, decoded: u64, broken: u64) {
         self.consumed += 1;
+        self.under_way.pop_front();
         self.due_since = (self.consumed < self.sent).then(Instant::now);
         let metrics = &setup.metrics;
         metrics.count(&metrics.all.frames_decoded, decoded.saturating_sub(self.decoded));
         metrics.count(&metrics.all.packets_broken, broken.saturating_sub(self.broken));
         (self.decoded, self.broken) = (decoded, broken);
+    }
+
+    /// Once a tick: moves a worker on the CPU along the overload ladder, if that is due.
+    fn step(&mut self, setup: &PixelsSetup) {
+        if self.candidate.decode != Backend::Software {
+            return;
+        }
+        let newest = setup.ring.span().map(|(_, newest)| newest);
+        let behind = newest.zip(self.under_way.front()).map_or(0, |(newest, oldest)| newest.since(*oldest).max(0));
+        let behind = Duration::from_secs_f64(MediaTime(behind).seconds());
+        if let Some(effort) = self.ladder.look(Instant::now(), behind) {
+            self.say(ToWorker::Effort(effort));
+            let reason = format!("the worker was {:.1} s behind the camera", behind.as_secs_f64());
+            load::show(setup, &self.view, Load::Worked(effort), Some(&reason));
+        }
     }
 
     /// Once a tick: hangs and memory.

@@ -3,6 +3,7 @@
 mod camera;
 mod camshaft;
 mod clip;
+mod curl;
 mod gpu;
 mod log;
 mod media;
@@ -11,6 +12,7 @@ mod process;
 pub use camera::{Camera, hostile_camera};
 pub use camshaft::Camshaft;
 pub use clip::{Clip, Coding};
+pub use curl::Curl;
 pub use gpu::{Action, Call, Counter, Gpu};
 pub use media::{Picture, Y4m, access_units, ffprobe_packets, numbers_in, psnr};
 pub use process::{children, command_output, kill, signal};

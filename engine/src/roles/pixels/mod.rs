@@ -67,6 +67,10 @@ pub fn run(task: &PixelsTask, gpu: Option<Gpu>, link: &mut Link) -> Result<(), E
             ToWorker::Still { id, spec, at } => pixels.stills.answer(id, &spec, at, link)?,
             ToWorker::KeepStill { at } => pixels.stills.keep(at),
             ToWorker::Drain => pixels.drain(link)?,
+            ToWorker::Effort(effort) => {
+                pixels.source.set_effort(effort);
+                pixels.renditions.set_effort(effort);
+            }
             ToWorker::Stop => return Ok(()),
             ToWorker::Begin(_) => return Err(protocol("a worker's role is given once")),
         }

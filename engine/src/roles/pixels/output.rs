@@ -63,6 +63,11 @@ impl Output {
         &self.view
     }
 
+    /// Whether it is an encoded stream, in which every picture leads on from the one before.
+    pub fn is_encoded(&self) -> bool {
+        matches!(self.form, Form::Encoded(_))
+    }
+
     /// Makes the next picture an IDR, if this output has such.
     pub fn force_keyframe(&mut self) {
         if let Form::Encoded(encoded) = &mut self.form {

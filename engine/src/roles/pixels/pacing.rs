@@ -14,6 +14,18 @@ pub struct Pacing {
     grid: Option<FrameGrid>,
     after: Option<MediaTime>,
     last: Option<i64>,
+    share: Share,
+    /// Whether the last picture was taken, where there is no grid.
+    took_last: bool,
+}
+
+/// How much is taken of what could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Every slot of the grid, or every picture.
+    All,
+    /// Every other one. Times stay on the grid.
+    Half,
 }
 
 /// What is due when a picture has come.
@@ -21,12 +33,19 @@ pub struct Pacing {
 pub struct Due {
     fill: Range<i64>,
     slot: i64,
+    share: Share,
 }
 
 impl Pacing {
     /// `fps` frames a second, or every picture; nothing up to and including `after`.
     pub fn new(fps: Option<FrameRate>, after: Option<MediaTime>) -> Self {
-        Self { grid: fps.map(FrameGrid::new), after, last: None }
+        let grid = fps.map(FrameGrid::new);
+        Self { grid, after, last: None, share: Share::All, took_last: false }
+    }
+
+    /// How much is taken from now on.
+    pub fn set_share(&mut self, share: Share) {
+        self.share = share;
     }
 
     /// Whether slots without a picture of their own are filled with the one before.
@@ -43,18 +62,27 @@ impl Pacing {
         if slot <= last {
             return None;
         }
+        if self.share == Share::Half {
+            self.took_last = !self.took_last;
+            // Even slots, so that workers agree on them.
+            let is_taken = self.grid.map_or(self.took_last, |_| is_even(slot));
+            if !is_taken {
+                return None;
+            }
+        }
         self.last = Some(slot);
         let gap = self.time(slot).since(self.time(last));
         let is_short = gap <= LONGEST_FILL && slot.saturating_sub(last) <= MOST_FILLED;
         let fill = if self.grid.is_some() && is_short { last + 1..slot } else { slot..slot };
-        Some(Due { fill, slot })
+        Some(Due { fill, slot, share: self.share })
     }
 
     /// The times at which the picture before the new one is due again.
     pub fn fill_times(&self, due: &Due) -> impl Iterator<Item = MediaTime> + use<> {
-        let (grid, after) = (self.grid, self.after);
+        let (grid, after, share) = (self.grid, self.after, due.share);
         let time = move |slot| grid.map_or(MediaTime(slot), |grid| grid.time(slot));
-        due.fill.clone().map(time).filter(move |time| after.is_none_or(|after| *time > after))
+        let taken = due.fill.clone().filter(move |slot| share == Share::All || is_even(*slot));
+        taken.map(time).filter(move |time| after.is_none_or(|after| *time > after))
     }
 
     /// The time at which the new picture is due; `None`: it was delivered before.
@@ -65,6 +93,10 @@ impl Pacing {
     fn time(&self, slot: i64) -> MediaTime {
         self.grid.map_or(MediaTime(slot), |grid| grid.time(slot))
     }
+}
+
+fn is_even(slot: i64) -> bool {
+    slot.rem_euclid(2) == 0
 }
 
 #[cfg(test)]
@@ -110,6 +142,21 @@ mod tests {
     fn what_was_delivered_is_not_made_again_but_fills_what_follows() {
         let pacing = Pacing::new(fps(50, 1), Some(MediaTime(3600)));
         assert_eq!(made(pacing, [0, 3600, 7200]), [(1, 5400), (2, 7200)]);
+    }
+
+    #[test]
+    fn half_is_every_other_slot_of_the_same_grid() {
+        let half = |fps| {
+            let mut pacing = Pacing::new(fps, None);
+            pacing.set_share(Share::Half);
+            pacing
+        };
+        let source = |count: i64| (0..count).map(|n| n * 3600);
+        assert_eq!(made(half(fps(5, 1)), source(24)), [(0, 0), (8, 36_000), (18, 72_000)]);
+        assert_eq!(made(half(fps(50, 1)), source(3)), [(0, 0), (1, 3600), (2, 7200)]);
+        assert_eq!(made(half(None), source(5)), [(0, 0), (2, 7200), (4, 14_400)]);
+        // A keyframe every two seconds still fills what lies between.
+        assert_eq!(made(half(fps(5, 1)), [0, 180_000]).len(), 6);
     }
 
     #[test]

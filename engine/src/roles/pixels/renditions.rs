@@ -1,12 +1,12 @@
 //! The renditions that are being made.
 
-use camshaft::link::{FailureKind, FromWorker, RenditionId};
+use camshaft::link::{Effort, FailureKind, FromWorker, RenditionId};
 use camshaft::media::{FrameRate, MAX_PIXELS, MediaTime, RenditionSpec};
 use camshaft::plan::{Backend, Candidate};
 use std::rc::Rc;
 
 use super::output::{Output, Stages};
-use super::pacing::{Due, Pacing};
+use super::pacing::{Due, Pacing, Share};
 use super::source::Picture;
 use super::views::{Place, Views};
 use super::{End, Fault, Link};
@@ -25,6 +25,7 @@ pub struct Renditions {
     /// What the source is decoded on, if not the CPU.
     device: Option<Rc<Device>>,
     source_rate: FrameRate,
+    effort: Effort,
 }
 
 struct Rendition {
@@ -39,7 +40,7 @@ struct Rendition {
 impl Renditions {
     /// None yet, of a source with that nominal rate that is decoded on `device`.
     pub fn new(source_rate: Option<FrameRate>, views: Views, device: Option<Rc<Device>>) -> Self {
-        Self { list: Vec::new(), views, device, source_rate: source_rate.unwrap_or(USUAL_RATE) }
+        Self { list: Vec::new(), views, device, source_rate: source_rate.unwrap_or(USUAL_RATE), effort: Effort::Full }
     }
 
     /// Starts a rendition; one that cannot be made is answered with `RenditionFailed`.
@@ -62,7 +63,10 @@ impl Renditions {
             }
         };
         let output = Output::new(id, spec, stages, self.source_rate);
-        self.list.push(Rendition { id, pacing: Pacing::new(spec.fps, after), due: None, previous: None, output });
+        let pacing = Pacing::new(spec.fps, after);
+        let mut rendition = Rendition { id, pacing, due: None, previous: None, output };
+        rendition.set_effort(self.effort);
+        self.list.push(rendition);
         Ok(())
     }
 
@@ -107,6 +111,12 @@ impl Renditions {
         }
     }
 
+    /// How much work goes into the pictures that follow.
+    pub fn set_effort(&mut self, effort: Effort) {
+        self.effort = effort;
+        self.list.iter_mut().for_each(|rendition| rendition.set_effort(effort));
+    }
+
     /// Makes of `picture` what is due.
     pub fn show(&mut self, picture: &Rc<Picture>, link: &mut Link) -> Result<(), End> {
         for rendition in &mut self.list {
@@ -149,6 +159,12 @@ impl Renditions {
 }
 
 impl Rendition {
+    /// An encoder needs every picture that there is: its viewers see each one missing.
+    fn set_effort(&mut self, effort: Effort) {
+        let halve = effort >= Effort::HalveDetect && !self.output.is_encoded();
+        self.pacing.set_share(if halve { Share::Half } else { Share::All });
+    }
+
     /// Sends the previous picture again for the slots between it and the new one.
     fn fill(&mut self, views: &mut Views, link: &mut Link) -> Result<(), Fault> {
         let (Some(due), Some(previous)) = (&self.due, &self.previous) else { return Ok(()) };

@@ -1,11 +1,12 @@
 //! Packets in, pictures out.
 
+use camshaft::link::Effort;
 use camshaft::media::{MediaTime, PacketHeader, VideoConfig, WallClock};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::End;
-use crate::av::{self, Decoder, Device, Frame, Refusal, SourceShape};
+use crate::av::{self, Decoder, Device, Frame, Omission, Refusal, SourceShape};
 
 /// A decoded picture.
 pub struct Picture {
@@ -26,6 +27,7 @@ pub struct Source {
     decoded: u64,
     broken: u64,
     state: State,
+    effort: Effort,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,7 +41,14 @@ impl Source {
     /// A source of the pictures that `config` describes, decoded on `device` or, without one, on the CPU.
     pub fn open(config: &VideoConfig, device: Option<&Rc<Device>>) -> Result<Self, av::Error> {
         let decoder = Decoder::open(config, device)?;
-        Ok(Self { decoder, walls: Walls::default(), decoded: 0, broken: 0, state: State::Decoding })
+        Ok(Self {
+            decoder,
+            walls: Walls::default(),
+            decoded: 0,
+            broken: 0,
+            state: State::Decoding,
+            effort: Effort::Full,
+        })
     }
 
     /// Pictures that have come out so far.
@@ -52,6 +61,16 @@ impl Source {
         self.broken
     }
 
+    /// How much work goes into the access units that follow.
+    pub fn set_effort(&mut self, effort: Effort) {
+        self.effort = effort;
+        self.decoder.leave_out(match effort {
+            Effort::Full => Omission::Nothing,
+            Effort::SkipNonReference | Effort::HalveDetect => Omission::NonReference,
+            Effort::SkipLoopFilter | Effort::KeyframesOnly => Omission::NonReferenceAndLoopFilter,
+        });
+    }
+
     /// Decodes one access unit; each picture that comes out goes to `show`.
     pub fn feed(
         &mut self,
@@ -62,6 +81,10 @@ impl Source {
         if header.keyframe {
             self.state = State::Decoding;
         }
+        if self.effort == Effort::KeyframesOnly && !header.keyframe {
+            // When all is decoded again, what refers to pictures left out would come out smeared.
+            self.state = State::AwaitingKeyframe;
+        }
         if self.state == State::AwaitingKeyframe {
             return Ok(());
         }
@@ -69,6 +92,10 @@ impl Source {
         match self.decoder.send(access_unit, header.pts)? {
             Ok(()) | Err(Refusal::NoPicture) => {}
             Err(Refusal::Damaged) => self.refuse(),
+        }
+        if self.effort == Effort::KeyframesOnly {
+            // Nothing follows that would make a decoder with reordering give it out.
+            return self.drain(show);
         }
         self.take_pictures(show)
     }
