@@ -121,6 +121,7 @@ fn calls() -> OpenApiRouter<ApiState> {
     let trials = OpenApiRouter::new().routes(routes!(devices::try_again));
     let media = OpenApiRouter::new()
         .routes(routes!(live::live))
+        .routes(routes!(live::hls::segment))
         .routes(routes!(frame::frame))
         .layer(middleware::from_fn(refuse_head));
     OpenApiRouter::with_openapi(openapi::Document::openapi()).merge(bounded(control)).merge(trials).merge(media)

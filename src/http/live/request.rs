@@ -14,6 +14,17 @@ pub struct LiveRequest {
     pub container: Container,
     /// What fills it.
     pub media: Media,
+    /// What a playlist must have reached before it is sent.
+    pub awaited: Option<Awaited>,
+}
+
+/// What a playlist must have reached before it is sent: a whole segment, or a part of it (RFC 8216bis §6.2.5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// The segment's media sequence number (`_HLS_msn`).
+    pub segment: u64,
+    /// The part's index (`_HLS_part`).
+    pub part: Option<usize>,
 }
 
 /// What fills a live response.
@@ -39,7 +50,10 @@ pub enum Audio {
 }
 
 /// The parameters that are not a rendition's own.
-const OTHERS: [&str; 3] = ["policy", "rendition", "audio"];
+const OTHERS: [&str; 5] = ["policy", "rendition", "audio", SEGMENT, PART];
+/// RFC 8216bis §6.2.5: a player's own parameters.
+const SEGMENT: &str = "_HLS_msn";
+const PART: &str = "_HLS_part";
 
 impl LiveRequest {
     /// Reads the URL's extension and query.
@@ -54,17 +68,18 @@ impl LiveRequest {
         let policy = query.take("policy", parse_policy);
         let audio = query.take("audio", parse_audio);
         let name = query.take("rendition", parse_name);
+        let awaited = take_awaited(&mut query, container);
         let params = query.take_rendition();
         let media = match name {
             Some(name) => named(&mut query, name, params, policy),
             None => match (container, query.settle(params.copies())) {
-                (Container::Packets(_), Some(true)) => copy(&mut query, policy, audio),
+                (Container::Packets(_) | Container::Hls, Some(true)) => copy(&mut query, policy, audio),
                 (_, Some(_)) => rendition(&mut query, container, params, policy),
                 (_, None) => None,
             },
         };
         check_audio(&mut query, container, media.as_ref(), audio);
-        query.finish(media.map(|media| Self { container, media }))
+        query.finish(media.map(|media| Self { container, media, awaited }))
     }
 }
 
@@ -98,7 +113,7 @@ fn rendition(
 }
 
 fn check_audio(query: &mut Query, container: Container, media: Option<&Media>, audio: Option<Audio>) {
-    let has_place = matches!(container, Container::Packets(PacketContainer::Mp4 | PacketContainer::Ts));
+    let has_place = matches!(container, Container::Packets(PacketContainer::Mp4 | PacketContainer::Ts) | Container::Hls);
     let encodes = matches!(media, Some(Media::Rendition(..) | Media::Named(..)));
     match audio {
         Some(_) if !has_place => {
@@ -110,6 +125,24 @@ fn check_audio(query: &mut Query, container: Container, media: Option<&Media>, a
         }
         _ => {}
     }
+}
+
+fn take_awaited(query: &mut Query, container: Container) -> Option<Awaited> {
+    let segment = query.take(SEGMENT, parse_number);
+    let part = query.take(PART, parse_number);
+    for (key, value) in [(SEGMENT, segment), (PART, part)] {
+        if value.is_some() && container != Container::Hls {
+            query.refuse(key, format!("has no place in live.{}: remove it", container.extension()));
+        }
+    }
+    if part.is_some() && segment.is_none() {
+        query.refuse(PART, format!("needs {SEGMENT} beside it"));
+    }
+    Some(Awaited { segment: segment?, part: part.and_then(|part| usize::try_from(part).ok()) })
+}
+
+fn parse_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "must be a whole number, as playlists count".into())
 }
 
 fn parse_audio(text: &str) -> Result<Audio, String> {
