@@ -12,6 +12,7 @@ mod process;
 mod report;
 mod server;
 mod stage;
+mod viewers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,10 +57,12 @@ enum Job {
     Snapshot,
     /// From a viewer's request to its first byte
     Join,
+    /// 200 viewers of one copy: CPU and memory
+    Viewers,
 }
 
 impl Job {
-    const ALL: [Self; 5] = [Self::Detect, Self::Four, Self::FirstFrame, Self::Snapshot, Self::Join];
+    const ALL: [Self; 6] = [Self::Detect, Self::Four, Self::FirstFrame, Self::Snapshot, Self::Join, Self::Viewers];
 
     fn measure(self, stage: &Stage) -> Result<Vec<report::Row>> {
         match self {
@@ -68,6 +71,7 @@ impl Job {
             Self::FirstFrame => latency::first_frame(stage),
             Self::Snapshot => latency::snapshot(stage),
             Self::Join => latency::join(stage),
+            Self::Viewers => viewers::viewers(stage),
         }
     }
 }

@@ -8,6 +8,7 @@ mod cameras;
 mod devices;
 mod faults;
 mod hardware;
+mod hls;
 mod outputs;
 mod readme;
 mod recovery;

@@ -105,10 +105,9 @@ impl Container {
 
     fn carries(self, output: &OutputRequest) -> bool {
         match (self, output) {
-            (
-                Self::Packets(PacketContainer::Mp4 | PacketContainer::Ts) | Self::Hls,
-                OutputRequest::Encode { .. },
-            ) => true,
+            (Self::Packets(PacketContainer::Mp4 | PacketContainer::Ts) | Self::Hls, OutputRequest::Encode { .. }) => {
+                true
+            }
             (Self::Packets(PacketContainer::AnnexB(own)), OutputRequest::Encode { codec, .. }) => own == *codec,
             (Self::Pictures(PictureContainer::Y4m), OutputRequest::Raw(format)) => {
                 matches!(format, PixelFormat::I420 | PixelFormat::Gray)

@@ -113,7 +113,8 @@ fn rendition(
 }
 
 fn check_audio(query: &mut Query, container: Container, media: Option<&Media>, audio: Option<Audio>) {
-    let has_place = matches!(container, Container::Packets(PacketContainer::Mp4 | PacketContainer::Ts) | Container::Hls);
+    let has_place =
+        matches!(container, Container::Packets(PacketContainer::Mp4 | PacketContainer::Ts) | Container::Hls);
     let encodes = matches!(media, Some(Media::Rendition(..) | Media::Named(..)));
     match audio {
         Some(_) if !has_place => {
