@@ -1,15 +1,16 @@
 //! HLS as players take it: ffmpeg, GStreamer's two demuxers, and a browser with hls.js.
 
 use std::collections::BTreeSet;
-use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use camshaft::media::Geometry;
 use camshaft::media::pattern::read_number;
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Camera, Camshaft, Clip, Coding, command_output, ffprobe_packets, numbers_in};
+use crate::support::{Browser, Camera, Camshaft, Clip, Coding, Y4m, command_output, ffprobe_packets, numbers_in};
 
 const HLS_JS: &str = include_str!("../support/hls.js/hls.light.min.js");
 const CLOCK: &str = "  clock: { source: \"test:?width=320&height=180&fps=25&gop=50\" }\n";
@@ -63,6 +64,9 @@ fn ffmpeg_records_a_copy_without_a_gap() {
 #[test]
 fn gstreamer_plays_with_both_of_its_demuxers() {
     let server = Camshaft::start(CLOCK);
+    // The newer demuxer, in GStreamer 1.22, waits for good if there is only one segment when it comes.
+    let has_segments = |status: &Value| status["ring"]["seconds"].as_f64() > Some(6.5);
+    server.wait_status("clock", "several segments", has_segments);
     let url = server.url(PLAYLIST);
     let source = format!("uri={url}");
     let location = format!("location={url}");
@@ -92,10 +96,10 @@ fn gstreamer_plays_with_both_of_its_demuxers() {
     }
 }
 
-/// Plays with hls.js until pictures of five seconds were shown or nothing came of it, then gives what the video element
-/// says, the errors, and the grey of the picture that is shown.
+/// Plays with hls.js until pictures of five seconds were shown, the last of the wanted width, or nothing came of it. Gives
+/// what the video element says, the errors, and the grey of the picture that is shown.
 const PLAY: &str = r#"
-    const [url, done] = arguments;
+    const [url, width, done] = arguments;
     const errors = [];
     const video = document.createElement('video');
     video.muted = true;
@@ -108,7 +112,8 @@ const PLAY: &str = r#"
     const start = performance.now();
     const check = () => {
         const quality = video.getVideoPlaybackQuality();
-        if (quality.totalVideoFrames < 125 && performance.now() < start + 20000) return;
+        const hasEnough = quality.totalVideoFrames >= 125 && video.videoWidth == width;
+        if (!hasEnough && performance.now() < start + 20000) return;
         video.removeEventListener('timeupdate', check);
         const canvas = document.createElement('canvas');
         [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
@@ -125,52 +130,73 @@ const PLAY: &str = r#"
     setTimeout(check, 20001);
 "#;
 
-fn play(browser: &Browser, url: &str) -> Value {
-    browser.answer(PLAY, json!([url]))
+/// What a browser showed.
+struct Played {
+    facts: Value,
+    /// The number in the last picture.
+    number: u32,
+}
+
+fn play(browser: &Browser, url: &str, size: (u32, u32)) -> Played {
+    let mut facts = browser.answer(PLAY, json!([url, size.0]));
+    let luma: Vec<u8> = serde_json::from_value(facts["luma"].take()).unwrap();
+    assert_eq!(facts["errors"], json!([]), "{facts}");
+    assert!(facts["frames"].as_u64() >= Some(125) && facts["time"].as_f64() > Some(4.0), "{facts}");
+    assert_eq!((&facts["width"], &facts["height"]), (&json!(size.0), &json!(size.1)), "{facts}");
+    let number = read_number(&luma, Geometry::new(size.0, size.1), size.0 as usize);
+    Played { facts, number: number.expect("a number in the picture that is shown") }
+}
+
+fn browser(server: &Camshaft) -> Browser {
+    let browser = Browser::open(&server.url("/"));
+    browser.run(HLS_JS);
+    browser
 }
 
 #[test]
 fn a_browser_plays_within_four_seconds_of_the_camera() {
     let server = Camshaft::start(CLOCK);
     server.wait_live("clock");
-    let browser = Browser::open(&server.url("/"));
-    browser.run(HLS_JS);
-    for (query, size) in [("", Geometry::new(320, 180)), ("?width=640&bitrate=1M", Geometry::new(640, 360))] {
-        // The newest picture that this raw reader has seen is the camera's present.
-        let present = Present::watch(&server);
-        let played = play(&browser, &server.url(&format!("{PLAYLIST}{query}")));
-        let now = present.number();
-        let luma = played["luma"].as_array().unwrap().iter().map(|value| value.as_u64().unwrap() as u8);
-        let luma: Vec<u8> = luma.collect();
-        let what = json!({ "errors": played["errors"], "time": played["time"], "frames": played["frames"] });
-        assert_eq!(played["errors"], json!([]), "{what}");
-        assert!(played["frames"].as_u64() >= Some(125), "{what}");
-        assert!(played["time"].as_f64() > Some(4.0), "{what}");
-        assert_eq!(luma.len(), size.pixels() as usize, "{query}");
-        let shown = read_number(&luma, size, size.width as usize).expect("a number in the picture that is shown");
-        let delay = f64::from(now.saturating_sub(shown)) / 25.0;
-        println!("live.m3u8{query}: {delay:.2} s behind the camera; hls.js says {}", played["latency"]);
-        assert!(delay > 0.0 && delay <= 4.0, "{query}: {delay} s behind");
+    let browser = browser(&server);
+    let present = Present::watch(&server);
+    for (query, size) in [("", (320, 180)), ("?width=640&bitrate=1M", (640, 360))] {
+        let played = play(&browser, &server.url(&format!("{PLAYLIST}{query}")), size);
+        let delay = f64::from(present.number().saturating_sub(played.number)) / 25.0;
+        println!("live.m3u8{query}: {delay:.2} s behind the camera; hls.js says {}", played.facts["latency"]);
+        assert!(delay > 0.0 && delay <= 4.0, "{query}: {delay} s behind: {}", played.facts);
     }
 }
 
-/// Reads raw pictures beside, so that the present is known.
-struct Present(std::sync::Arc<std::sync::atomic::AtomicU32>);
+#[test]
+fn a_browser_plays_on_when_the_camera_changes_its_size() {
+    let small = Clip::make(Coding { frames: 150, ..Coding::default() });
+    let large = Clip::make(Coding { size: (640, 360), ..Coding::default() });
+    let camera = Camera::start(&small, &["--then", large.path.to_str().unwrap()]);
+    let server = Camshaft::start(&format!("  clock: {{ source: \"{}\" }}\n", camera.url()));
+    let browser = browser(&server);
+    play(&browser, &server.url(PLAYLIST), (640, 360));
+    let playlist = server.get(PLAYLIST).text();
+    assert_eq!(uris(&playlist, |line| line.starts_with("#EXT-X-MAP")).len(), 2, "{playlist}");
+    assert!(playlist.contains("#EXT-X-DISCONTINUITY\n"), "{playlist}");
+}
+
+/// Reads raw pictures beside: the newest is the camera's present.
+struct Present(Arc<AtomicU32>);
 
 impl Present {
     fn watch(server: &Camshaft) -> Self {
-        let newest = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
-        let (shared, mut raw) = (newest.clone(), crate::support::Y4m::new(server.open("/v1/streams/clock/live.y4m")));
+        let newest = Arc::new(AtomicU32::new(0));
+        let (shared, mut raw) = (newest.clone(), Y4m::new(server.open("/v1/streams/clock/live.y4m")));
         std::thread::spawn(move || {
             while let Some(number) = raw.next().and_then(|picture| picture.number()) {
-                shared.store(number, std::sync::atomic::Ordering::Relaxed);
+                shared.store(number, Ordering::Relaxed);
             }
         });
         Self(newest)
     }
 
     fn number(&self) -> u32 {
-        self.0.load(std::sync::atomic::Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -239,42 +265,22 @@ fn viewers_share_a_session_that_ends_when_nobody_asks() {
     let server =
         Camshaft::start_with("limits: { pixels_linger: 0s }", &CLOCK.replace("gop=50\"", "gop=50\", on_demand: true"));
     assert_eq!(server.status("clock")["state"], "idle");
-    let maps: BTreeSet<Vec<String>> = std::thread::scope(|scope| {
-        let ask = || uris(&server.get(PLAYLIST).text(), |line| line.starts_with("#EXT-X-MAP"));
-        let viewers: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+    let playlists: Vec<String> = std::thread::scope(|scope| {
+        let viewers: Vec<_> = (0..8).map(|_| scope.spawn(|| server.get(PLAYLIST).text())).collect();
         viewers.into_iter().map(|viewer| viewer.join().unwrap()).collect()
     });
-    assert_eq!(maps.len(), 1, "{maps:?}");
+    let map = |playlist: &String| uris(playlist, |line| line.starts_with("#EXT-X-MAP")).remove(0);
+    let maps: BTreeSet<String> = playlists.iter().map(map).collect();
+    assert_eq!(maps.len(), 1, "{playlists:?}");
     let status = server.status("clock");
     assert_eq!((&status["state"], &status["consumers"]), (&json!("live"), &json!(1)));
     server.wait_status("clock", "idle", |status| status["state"] == "idle" && status["consumers"] == 0);
 
     // Whoever comes back finds later numbers.
     let again = server.get(PLAYLIST).text();
-    assert!(tag(&again, "#EXT-X-MEDIA-SEQUENCE").parse::<u64>().unwrap() >= 10, "{again}");
-    let old = maps.first().unwrap()[0].clone();
+    let first = |playlist: &str| tag(playlist, "#EXT-X-MEDIA-SEQUENCE").parse::<u64>().unwrap();
+    let known = first(&playlists[0]) + segments(&playlists[0]).len() as u64;
+    assert!(first(&again) > known, "{known}: {again}");
+    let old = maps.first().unwrap();
     assert_eq!(server.get(&format!("/v1/streams/clock/{old}")).status, 404);
-}
-
-#[test]
-fn a_camera_that_changes_its_size_gets_a_new_header() {
-    let small = Clip::make(Coding { frames: 150, ..Coding::default() });
-    let large = Clip::make(Coding { size: (640, 360), ..Coding::default() });
-    let camera = Camera::start(&small, &["--then", large.path.to_str().unwrap()]);
-    let server = Camshaft::start(&format!("  clock: {{ source: \"{}\" }}\n", camera.url()));
-    server.wait_live("clock");
-    let mut ffmpeg = Command::new("ffmpeg")
-        .args(["-v", "error", "-t", "12", "-i", &server.url(PLAYLIST), "-vf", "scale=320:180:flags=neighbor"])
-        .args(["-f", "rawvideo", "-pix_fmt", "gray", "-fps_mode", "passthrough", "-"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut raw = Vec::new();
-    ffmpeg.stdout.take().unwrap().read_to_end(&mut raw).unwrap();
-    assert!(ffmpeg.wait().unwrap().success());
-    let playlist = server.get(PLAYLIST).text();
-    let maps = uris(&playlist, |line| line.starts_with("#EXT-X-MAP"));
-    assert!(maps.len() == 2 && playlist.contains("#EXT-X-DISCONTINUITY\n"), "{playlist}");
-    let pictures = raw.chunks_exact(320 * 180).count();
-    assert!(pictures > 200, "ffmpeg went on over the change: {pictures} pictures");
 }

@@ -7,6 +7,7 @@ mod api;
 mod cameras;
 mod devices;
 mod faults;
+mod first_picture;
 mod hardware;
 mod hls;
 mod outputs;

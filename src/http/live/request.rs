@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn packets_are_copied_unless_pixels_are_asked_for() {
-        for extension in ["mp4", "ts", "h264", "h265"] {
+        for extension in ["mp4", "ts", "m3u8", "h264", "h265"] {
             assert_eq!(LiveRequest::parse(extension, None).unwrap().media, Media::Copy(Audio::Fitting));
             assert_eq!(media(extension, "codec=copy"), Media::Copy(Audio::Fitting));
         }
@@ -190,6 +190,7 @@ mod tests {
         let encode = |codec| OutputRequest::Encode { codec, rate_control: None, gop: None };
         assert_eq!(output("mp4", "w=640"), encode(VideoCodec::H264));
         assert_eq!(output("ts", "codec=h265"), encode(VideoCodec::Hevc));
+        assert_eq!(output("m3u8", "w=640"), encode(VideoCodec::H264));
         assert_eq!(output("h265", "fps=5"), encode(VideoCodec::Hevc));
     }
 
@@ -211,7 +212,6 @@ mod tests {
     fn what_is_refused_and_how() {
         let cases = [
             "mkv?",
-            "m3u8?",
             "wav?width=5",
             "mp4?widht=640",
             "mp4?colour=red",
@@ -241,6 +241,11 @@ mod tests {
             "mp4?rendition=a/b",
             "mp4?rendition=a&rendition=b",
             "mp4?bitrate=1M&quality=5",
+            "mp4?_HLS_msn=5",
+            "m3u8?_HLS_msn=x",
+            "m3u8?_HLS_part=1",
+            "m3u8?codec=mjpeg",
+            "m3u8?width=640&audio=copy",
         ];
         let report = cases.map(|case| {
             let (extension, query) = case.split_once('?').unwrap();
@@ -248,6 +253,14 @@ mod tests {
             format!("{case}\n    {} {error}", error.kind().status())
         });
         insta::assert_snapshot!(report.join("\n"));
+    }
+
+    #[test]
+    fn a_player_says_what_it_waits_for() {
+        let awaited = |query| LiveRequest::parse("m3u8", Some(query)).unwrap().awaited;
+        assert_eq!(awaited(""), None);
+        assert_eq!(awaited("_HLS_msn=7"), Some(Awaited { segment: 7, part: None }));
+        assert_eq!(awaited("width=320&_HLS_msn=7&_HLS_part=0"), Some(Awaited { segment: 7, part: Some(0) }));
     }
 
     #[test]

@@ -175,8 +175,8 @@ impl Segmenter {
         let seconds = MediaTime(ended.ticks()).seconds().round() as u64;
         let longest = ended.parts.iter().map(|part| part.ticks).max().unwrap_or(PART_MIN);
         self.window.target_seconds = Some(seconds.max(TARGET_MIN));
-        // A tenth more, as cameras' clocks jitter; shorter parts are then still above the 85 % of RFC 8216bis §4.4.4.9.
-        self.window.part_target = Some(longest + longest / 10);
+        // A little more, as cameras' clocks jitter; shorter parts are then still above the 85 % of RFC 8216bis §4.4.4.9.
+        self.window.part_target = Some(longest + longest / 20);
     }
 
     /// The next segment has a header of its own, for what `packet` is to be read with.

@@ -8,8 +8,13 @@ use crate::output::hls::{Resource, Segmenter, playlist};
 
 const WIDE: usize = 1 << 30;
 
-/// The clip's pictures and sound over and over, `seconds` long, from `start` ticks on.
+/// The clip's pictures and sound over and over, `seconds` long, from `start` ticks on. Its last sound is left out, as it
+/// reaches into the next round.
 fn looped(clip: &Clip, start: i64, seconds: i64) -> Vec<Packet> {
+    let is_within = |packet: &&Packet| {
+        packet.header.track == Track::Video || (0..2 * MediaTime::HZ - 1).contains(&packet.header.dts.0)
+    };
+    let once: Vec<&Packet> = clip.packets.iter().filter(is_within).collect();
     let shifted = |packet: &Packet, by: i64| {
         let mut packet = packet.clone();
         packet.header.pts = packet.header.pts.offset(by);
@@ -137,7 +142,7 @@ fn slow_and_unsteady_cameras_stay_within_their_targets() {
         let mut packets: Vec<_> =
             looped(&clip, 0, 20).into_iter().filter(|packet| packet.header.track == Track::Video).collect();
         for (index, packet) in packets.iter_mut().enumerate() {
-            let jitter = step / 25 * (index as i64 * 7 % 5 - 2);
+            let jitter = step / 50 * (index as i64 * 7 % 5 - 2);
             packet.header.dts = MediaTime(index as i64 * step + step + jitter);
             packet.header.pts = packet.header.dts;
             packet.header.keyframe = (index as i64 * step) % (2 * MediaTime::HZ) < step;
