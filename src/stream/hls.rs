@@ -38,9 +38,19 @@ pub struct HlsSessions {
 #[derive(Debug)]
 pub struct HlsSession {
     number: u64,
-    last_asked: Mutex<Instant>,
+    requests: Mutex<Requests>,
     progress: watch::Receiver<Progress>,
 }
+
+/// Who asks for a session's media.
+#[derive(Debug)]
+struct Requests {
+    waiting: usize,
+    last: Instant,
+}
+
+/// One request while it waits.
+struct Waiting<'a>(&'a HlsSession);
 
 /// How far a session is.
 #[derive(Debug)]
@@ -58,12 +68,12 @@ impl HlsSessions {
     pub fn join(&self, stream: &Arc<Stream>, source: HlsSource) -> Arc<HlsSession> {
         let mut entries = self.entries();
         if let Some(session) = entries.get(&source).filter(|session| !session.has_ended()) {
-            session.note_asked();
             return session.clone();
         }
         let (sender, progress) = watch::channel(Progress::Opening);
         let number = self.started.fetch_add(1, Ordering::Relaxed);
-        let session = Arc::new(HlsSession { number, last_asked: Mutex::new(Instant::now()), progress });
+        let requests = Mutex::new(Requests { waiting: 0, last: Instant::now() });
+        let session = Arc::new(HlsSession { number, requests, progress });
         entries.insert(source, session.clone());
         tokio::spawn(run(stream.clone(), source, session.clone(), sender));
         session
@@ -75,9 +85,7 @@ impl HlsSessions {
     /// [`ErrorKind::NotFound`] if it has ended.
     pub fn get(&self, number: u64) -> Result<Arc<HlsSession>> {
         let session = self.entries().values().find(|session| session.number == number).cloned();
-        let session = session.ok_or_else(ended)?;
-        session.note_asked();
-        Ok(session)
+        session.ok_or_else(ended)
     }
 
     fn remove(&self, source: HlsSource, number: u64) {
@@ -104,6 +112,7 @@ impl HlsSession {
     /// # Errors
     /// [`ErrorKind::Unavailable`] if that takes longer than `patience`; why the session could not be made.
     pub async fn wait<T>(&self, patience: Duration, read: impl Fn(&Window) -> Option<T>) -> Result<T> {
+        let _waiting = Waiting::new(self);
         let mut found = None;
         let mut progress = self.progress.clone();
         let settled = progress.wait_for(|progress| match progress {
@@ -126,18 +135,13 @@ impl HlsSession {
                 Some(Error::unavailable(message).with_retry_after(Duration::from_secs(1)))
             }
         };
-        self.note_asked();
         found.ok_or_else(|| failure.unwrap_or_else(ended))
-    }
-
-    fn note_asked(&self) {
-        *self.last_asked() = Instant::now();
     }
 
     /// Resolves when nobody has asked for the whole lease.
     async fn unwanted(&self) {
         loop {
-            let left = LEASE.saturating_sub(self.last_asked().elapsed());
+            let left = self.requests().lease_left();
             if left.is_zero() {
                 return;
             }
@@ -149,8 +153,29 @@ impl HlsSession {
         matches!(*self.progress.borrow(), Progress::Ended(_))
     }
 
-    fn last_asked(&self) -> MutexGuard<'_, Instant> {
-        self.last_asked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn requests(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Requests {
+    fn lease_left(&self) -> Duration {
+        if self.waiting > 0 { LEASE } else { LEASE.saturating_sub(self.last.elapsed()) }
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn new(session: &'a HlsSession) -> Self {
+        session.requests().waiting += 1;
+        Self(session)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut requests = self.0.requests();
+        requests.waiting -= 1;
+        requests.last = Instant::now();
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::check_audio;
 use super::container::PacketContainer;
 use super::request::{Audio, Awaited};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::http::error::{ErrorBody, Failure};
 use crate::http::{ApiState, media_headers, stream_id};
 use crate::media::RenditionRequest;
@@ -105,7 +105,7 @@ pub(in crate::http) async fn segment(
         pieces => Some(pieces),
     };
     let pieces = session.wait(patience(&session).await?, read).await?;
-    let pieces = pieces.ok_or_else(|| Error::new(crate::error::ErrorKind::NotFound, gone(resource)))?;
+    let pieces = pieces.ok_or_else(|| Error::new(ErrorKind::NotFound, gone(resource)))?;
     Ok(response("video/mp4", pieces))
 }
 

@@ -103,6 +103,7 @@ impl Segmenter {
         if gap > self.segment_max() {
             // The source was away, or the reader too slow: what was there ends with its last picture.
             self.end_segment(last.offset(step), header, Discontinuity::Before);
+            self.last = None;
             return;
         }
         let segment = header.dts.since(self.window.open.start);

@@ -62,7 +62,7 @@ pub(super) struct Map {
 }
 
 /// A part (`EXT-X-PART`): whole fragments.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Part {
     /// Its duration in ticks of 1/90 000 s.
     pub ticks: i64,
@@ -72,7 +72,7 @@ pub(super) struct Part {
 }
 
 /// A segment: whole, or the one that grows.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Segment {
     /// Its media sequence number.
     pub sequence: u64,

@@ -22,8 +22,7 @@ fn looped(clip: &Clip, start: i64, seconds: i64) -> Vec<Packet> {
         packet.header.wall = WallClock(packet.header.dts.0 * 100 / 9);
         packet
     };
-    let round =
-        |number: i64| clip.packets.iter().map(move |packet| shifted(packet, start + number * 2 * MediaTime::HZ));
+    let round = |number: i64| once.iter().map(move |packet| shifted(packet, start + number * 2 * MediaTime::HZ));
     (0..seconds / 2).flat_map(round).collect()
 }
 
