@@ -33,23 +33,6 @@ const PCR_FIELD: usize = 8;
 /// From the start of a packet to the PCR's fifth byte, in which six reserved bits stand.
 const PCR_RESERVED_AT: usize = 4 + 2 + 4;
 
-/// Null packets (H.222.0 §2.4.3.3, PID 0x1fff) that a stream without sound starts with. FFmpeg reads on for five seconds
-/// in case sound follows, unless a program map comes after the first 100 000 bytes; with sound it starts at once.
-static NULL_PACKETS: [u8; NULL_BYTES] = null_packets();
-const NULL_BYTES: usize = TsPacket::SIZE * (100_000 / TsPacket::SIZE + 1);
-
-const fn null_packets() -> [u8; NULL_BYTES] {
-    let mut bytes = [0xff; NULL_BYTES];
-    let mut at = 0;
-    while at < NULL_BYTES {
-        bytes[at] = 0x47; // sync_byte
-        bytes[at + 1] = 0x1f; // no error, no start of a unit, the PID's upper bits
-        bytes[at + 3] = 0x10; // not scrambled, payload only
-        at += TsPacket::SIZE;
-    }
-    bytes
-}
-
 /// A transport stream with one video track and, where it has a place, one of AAC.
 #[derive(Debug)]
 pub struct MpegTs {
@@ -183,7 +166,7 @@ impl PacketMuxer for MpegTs {
     }
 
     fn header(&self) -> Bytes {
-        if self.with_audio { Bytes::new() } else { Bytes::from_static(&NULL_PACKETS) }
+        Bytes::new()
     }
 
     fn packet(&mut self, packet: &Packet, out: &mut BytesMut) -> Result<Flow> {

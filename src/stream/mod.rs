@@ -47,8 +47,9 @@ use rendition::{RenditionKey, Sink};
 use source::SourceTask;
 use status::{AccelStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
 
-/// How far an HLS session of copies reaches back when it starts (6 s).
-const HLS_HISTORY: i64 = 6 * MediaTime::HZ;
+/// How far copies reach back that start with history (6 s): three target durations of HLS, and more than the five seconds
+/// that ffmpeg reads of a transport stream before it shows a picture.
+const HISTORY: i64 = 6 * MediaTime::HZ;
 
 /// Which moment a still shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -165,9 +166,12 @@ impl Stream {
         self.copy_from(|_| Start::NewestKeyframe).await
     }
 
-    /// The same from some seconds ago on, so that segments are there at once.
-    async fn copy_with_history(&self) -> Result<PacketStream> {
-        let start = |ring: &Ring| ring.span().map(|(_, newest)| Start::KeyframeBefore(newest.offset(-HLS_HISTORY)));
+    /// The same from some seconds ago on, for readers that start slowly and catch up, or that choose where they start.
+    ///
+    /// # Errors
+    /// As [`Self::copy`].
+    pub async fn copy_with_history(&self) -> Result<PacketStream> {
+        let start = |ring: &Ring| ring.span().map(|(_, newest)| Start::KeyframeBefore(newest.offset(-HISTORY)));
         self.copy_from(|ring| start(ring).unwrap_or(Start::NewestKeyframe)).await
     }
 

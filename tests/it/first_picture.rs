@@ -6,7 +6,7 @@ use crate::support::{Camera, Camshaft, Clip, Coding, command_output};
 
 /// Asks at moments spread over the camera's GOP of two seconds; what counts is the median.
 fn median_wait(server: &Camshaft) -> Duration {
-    server.wait_status("cam", "three seconds in the ring", |status| status["ring"]["seconds"].as_f64() > Some(3.0));
+    server.wait_status("cam", "eight seconds in the ring", |status| status["ring"]["seconds"].as_f64() > Some(8.0));
     let url = server.url("/v1/streams/cam/live.ts");
     let wait = |_| {
         let start = Instant::now();

@@ -159,7 +159,7 @@ fn a_browser_plays_within_four_seconds_of_the_camera() {
     server.wait_live("clock");
     let browser = browser(&server);
     let present = Present::watch(&server);
-    for (query, size) in [("", (320, 180)), ("?width=640&bitrate=1M", (640, 360))] {
+    for (query, size) in [("", (320, 180)), ("?width=160&bitrate=300k", (160, 90))] {
         let played = play(&browser, &server.url(&format!("{PLAYLIST}{query}")), size);
         let delay = f64::from(present.number().saturating_sub(played.number)) / 25.0;
         println!("live.m3u8{query}: {delay:.2} s behind the camera; hls.js says {}", played.facts["latency"]);

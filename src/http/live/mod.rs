@@ -91,7 +91,11 @@ async fn copy(state: &ApiState, stream: &Stream, container: Container, audio: Au
     let Container::Packets(container) = container else {
         return Err(Error::internal("a copy was asked for as pictures"));
     };
-    let media = stream.copy().await?;
+    let media = match container {
+        // ffmpeg reads five seconds of any transport stream before it shows a picture: they are better there at once.
+        PacketContainer::Ts => stream.copy_with_history().await?,
+        PacketContainer::Mp4 | PacketContainer::AnnexB(_) => stream.copy().await?,
+    };
     check_codec(container, &media.video)?;
     let taken = match audio {
         Audio::None => None,
