@@ -14,6 +14,7 @@ mod process;
 mod report;
 mod server;
 mod stage;
+mod viewers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,12 +62,15 @@ enum Job {
     Snapshot,
     /// From a viewer's request to its first byte
     Join,
+    /// 200 viewers of one copy: CPU and memory
+    Viewers,
     /// How fast this machine's GPU, and its CPU, decode, scale and encode
     Gpu,
 }
 
 impl Job {
-    const ALL: [Self; 6] = [Self::Detect, Self::Four, Self::FirstFrame, Self::Snapshot, Self::Join, Self::Gpu];
+    const ALL: [Self; 7] =
+        [Self::Detect, Self::Four, Self::FirstFrame, Self::Snapshot, Self::Join, Self::Viewers, Self::Gpu];
 
     fn measure(self, stage: &Stage, report: &mut Report) -> Result<()> {
         match self {
@@ -75,6 +79,7 @@ impl Job {
             Self::FirstFrame => report.rows.extend(latency::first_frame(stage)?),
             Self::Snapshot => report.rows.extend(latency::snapshot(stage)?),
             Self::Join => report.rows.extend(latency::join(stage)?),
+            Self::Viewers => report.rows.extend(viewers::viewers(stage)?),
             Self::Gpu => report.hardware = gpu::measure(stage)?,
         }
         Ok(())

@@ -125,6 +125,7 @@ fn calls() -> OpenApiRouter<ApiState> {
     let trials = OpenApiRouter::new().routes(routes!(devices::try_again));
     let media = OpenApiRouter::new()
         .routes(routes!(live::live))
+        .routes(routes!(live::hls::segment))
         .routes(routes!(frame::frame))
         .routes(routes!(events::listen))
         .layer(middleware::from_fn(refuse_head));

@@ -7,6 +7,7 @@ mod access_unit;
 mod annexb;
 mod audio_specific;
 mod fmp4;
+pub mod hls;
 mod mpegts;
 mod multipart;
 mod raw;

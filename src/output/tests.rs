@@ -2,5 +2,7 @@
 
 mod clip;
 mod frames;
+mod hls;
 mod hostile;
+mod long;
 mod packets;

@@ -5,6 +5,7 @@ mod backoff;
 mod consumer;
 mod context;
 mod facts;
+mod hls;
 mod pixels;
 mod registry;
 mod rendition;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use consumer::{PacketStream, PictureStream};
 pub use context::Context;
+pub use hls::{HlsSession, HlsSource};
 pub use registry::{Put, Streams};
 
 pub use crate::ring::Read;
@@ -39,10 +41,15 @@ use crate::ring::{Reader, Ring, Start};
 use consumer::{Absence, Demand, RenditionUse, Ticket};
 use context::take_place;
 use facts::SourceFacts;
+use hls::HlsSessions;
 use pixels::{Command, Pixels, PixelsSetup};
 use rendition::{RenditionKey, Sink};
 use source::SourceTask;
 use status::{AccelStatus, LoadStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
+
+/// How far copies reach back that start with history (6 s): three target durations of HLS, and more than the five seconds
+/// that ffmpeg reads of a transport stream before it shows a picture.
+const HISTORY: i64 = 6 * MediaTime::HZ;
 
 /// Which moment a still shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,6 +76,7 @@ pub struct Stream {
     consumers: Arc<AtomicUsize>,
     cancel: CancellationToken,
     tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
+    hls: HlsSessions,
 }
 
 impl Stream {
@@ -103,7 +111,8 @@ impl Stream {
         let (pixels, pixels_task) = Pixels::new(setup, warm);
         let tasks = vec![tokio::spawn(source::run(source)), tokio::spawn(pixels_task.run())];
         let (consumers, tasks) = (Arc::default(), tokio::sync::Mutex::new(tasks));
-        Arc::new(Self { id, settings, context, ring, facts, pixels, metrics, demand, consumers, cancel, tasks })
+        let hls = HlsSessions::default();
+        Arc::new(Self { id, settings, context, ring, facts, pixels, metrics, demand, consumers, cancel, tasks, hls })
     }
 
     /// Ends the stream: its consumers, its workers, its tasks. Returns when all are gone.
@@ -155,9 +164,22 @@ impl Stream {
     /// [`ErrorKind::Unavailable`] if the source stays away for `limits.hold`; [`ErrorKind::Overloaded`] if all places for
     /// consumers are taken.
     pub async fn copy(&self) -> Result<PacketStream> {
+        self.copy_from(|_| Start::NewestKeyframe).await
+    }
+
+    /// The same from some seconds ago on, for readers that start slowly and catch up, or that choose where they start.
+    ///
+    /// # Errors
+    /// As [`Self::copy`].
+    pub async fn copy_with_history(&self) -> Result<PacketStream> {
+        let start = |ring: &Ring| ring.span().map(|(_, newest)| Start::KeyframeBefore(newest.offset(-HISTORY)));
+        self.copy_from(|ring| start(ring).unwrap_or(Start::NewestKeyframe)).await
+    }
+
+    async fn copy_from(&self, start: impl FnOnce(&Ring) -> Start) -> Result<PacketStream> {
         let ticket = self.ticket("packets")?;
         self.wait_live().await?;
-        let mut reader = self.ring.reader(Start::NewestKeyframe);
+        let mut reader = self.ring.reader(start(&self.ring));
         let (first, video) = self.first_packet(&mut reader).await?;
         let audio = self.facts.get().audio;
         Ok(PacketStream { video, audio, first: Some(first), reader, absence: self.absence(), ticket, rendition: None })
@@ -214,6 +236,24 @@ impl Stream {
         let fps = request.fps.or(source.frame_rate).unwrap_or(FrameRate { num: 25, den: 1 });
         let (absence, first) = (self.absence(), Some(first));
         Ok(PictureStream { spec, fps, first, pictures, absence, ticket, rendition: used })
+    }
+
+    /// The HLS session that shows `source`, shared by all who want the same and started if need be.
+    pub fn hls(self: &Arc<Self>, source: HlsSource) -> Arc<HlsSession> {
+        self.hls.join(self, source)
+    }
+
+    /// The HLS session of this number.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if it has ended.
+    pub fn hls_session(&self, number: u64) -> Result<Arc<HlsSession>> {
+        self.hls.get(number)
+    }
+
+    /// The audio track of the source, if it has announced one.
+    pub fn audio(&self) -> Option<Arc<AudioConfig>> {
+        self.facts.get().audio
     }
 
     /// One picture as JPEG.

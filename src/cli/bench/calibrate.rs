@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::hw::{Devices, Roots};
 use crate::link::{FromWorker, PixelsTask, Program, Programs, Role, Spawner, ToWorker, Worker, WorkerEvent};
 use crate::media::{MediaTime, PacketHeader, Track, VideoCodec, VideoConfig, WallClock, nal, parse_parameter_sets};
-use crate::plan::{Backend, DeviceChoice, Input, Job, Policy, Scale, plan};
+use crate::plan::{Backend, DeviceChoice, Input, Job, Policy, Rate, Scale, plan};
 
 /// Whole GOPs of the clip, which are fed over and over.
 const CLIP_SECONDS: &str = "8";
@@ -50,7 +50,7 @@ async fn measure(clip: Arc<Clip>) -> Result<()> {
     println!("  software_pixels: {}   # {USED_PERCENT} % of the {} measured", mega(used(software)), mega(software));
     let devices = Devices::new(spawner.clone(), Roots::default(), DeviceChoice::Auto);
     devices.look().await;
-    let job = Job { input: Input::from(&clip.config), scale: Scale::Unneeded, encode: None };
+    let job = Job { input: Input::from(&clip.config), scale: Scale::Unneeded, encode: None, rate: Rate::Bitrate };
     let capabilities = devices.capabilities();
     let mut slowest = None;
     for candidate in plan(&job, &capabilities, Policy::RequireHardware).candidates {

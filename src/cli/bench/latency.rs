@@ -69,8 +69,8 @@ pub fn snapshot(stage: &Stage) -> Result<Vec<Row>> {
         cold.push(time_still(&server)?);
     }
     Ok(vec![
-        Promise { job: "snapshot", of: "decoded stream", reach: 10.0 }.row(&warm),
-        Promise { job: "snapshot", of: "stream nobody decodes", reach: 500.0 }.row(&cold),
+        Promise { job: "snapshot", of: "decoded stream", reach: 10.0, unit: Unit::Wait }.row(&warm),
+        Promise { job: "snapshot", of: "stream nobody decodes", reach: 500.0, unit: Unit::Wait }.row(&cold),
     ])
 }
 
@@ -105,7 +105,7 @@ pub fn join(stage: &Stage) -> Result<Vec<Row>> {
             return Err(Error::internal("camshaft's mp4 does not start with an 'ftyp' box"));
         }
     }
-    Ok(vec![Promise { job: "join", of: "live.mp4, first byte", reach: 50.0 }.row(&waits)])
+    Ok(vec![Promise { job: "join", of: "live.mp4, first byte", reach: 50.0, unit: Unit::Wait }.row(&waits)])
 }
 
 fn milliseconds(since: Instant) -> f64 {

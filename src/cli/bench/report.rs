@@ -80,20 +80,22 @@ pub struct Promise {
     pub job: &'static str,
     /// What the job is done with.
     pub of: &'static str,
-    /// The longest wait, in milliseconds, that camshaft is built to stay within.
+    /// The most that camshaft is built to stay within.
     pub reach: f64,
+    /// What the samples count.
+    pub unit: Unit,
 }
 
 impl Promise {
-    /// The median of `waits`, in milliseconds.
-    pub fn row(self, waits: &[f64]) -> Row {
-        let median = median(waits);
+    /// The median of `samples`.
+    pub fn row(self, samples: &[f64]) -> Row {
+        let median = median(samples);
         Row {
             job: self.job,
             of: Some(self.of),
-            unit: Unit::Wait,
+            unit: self.unit,
             median,
-            samples: waits.to_vec(),
+            samples: samples.to_vec(),
             baseline: None,
             reach: self.reach,
             reached: median <= self.reach,
@@ -283,7 +285,7 @@ mod tests {
     #[test]
     fn every_format_shows_every_row() {
         let rows = vec![
-            Promise { job: "join", of: "live.mp4, first byte", reach: 50.0 }.row(&[7.0]),
+            Promise { job: "join", of: "live.mp4, first byte", reach: 50.0, unit: Unit::Wait }.row(&[7.0]),
             Comparison { job: "four", unit: Unit::Memory, baseline: "four ffmpegs", reach: 0.6 }.row(&[60.0], &[175.0]),
         ];
         let report = Report {

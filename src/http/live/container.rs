@@ -11,6 +11,8 @@ pub enum Container {
     Packets(PacketContainer),
     /// A form for pictures.
     Pictures(PictureContainer),
+    /// An HLS playlist, whose segments are fragmented MP4.
+    Hls,
 }
 
 /// A form for packets.
@@ -38,7 +40,7 @@ pub enum PictureContainer {
 }
 
 /// Every form, by extension.
-const ALL: [(&str, Container); 8] = [
+const ALL: [(&str, Container); 9] = [
     ("mp4", Container::Packets(PacketContainer::Mp4)),
     ("ts", Container::Packets(PacketContainer::Ts)),
     ("h264", Container::Packets(PacketContainer::AnnexB(VideoCodec::H264))),
@@ -47,10 +49,11 @@ const ALL: [(&str, Container); 8] = [
     ("raw", Container::Pictures(PictureContainer::Raw)),
     ("frames", Container::Pictures(PictureContainer::Frames)),
     ("mjpeg", Container::Pictures(PictureContainer::Mjpeg)),
+    ("m3u8", Container::Hls),
 ];
 
-/// Part of the contract, refused by name until they work.
-const NOT_BUILT: [&str; 2] = ["m3u8", "wav"];
+/// Part of the contract, refused by name until it works.
+const NOT_BUILT: [&str; 1] = ["wav"];
 
 impl Container {
     /// The form of `live.{extension}`.
@@ -76,7 +79,9 @@ impl Container {
     /// The form in which it needs its pictures.
     pub fn output_kind(self) -> OutputKind {
         match self {
-            Self::Packets(PacketContainer::Mp4 | PacketContainer::Ts) => OutputKind::Encode(VideoCodec::H264),
+            Self::Packets(PacketContainer::Mp4 | PacketContainer::Ts) | Self::Hls => {
+                OutputKind::Encode(VideoCodec::H264)
+            }
             Self::Packets(PacketContainer::AnnexB(codec)) => OutputKind::Encode(codec),
             Self::Pictures(PictureContainer::Y4m | PictureContainer::Raw) => OutputKind::Raw,
             Self::Pictures(PictureContainer::Frames) => OutputKind::Frames,
@@ -100,7 +105,9 @@ impl Container {
 
     fn carries(self, output: &OutputRequest) -> bool {
         match (self, output) {
-            (Self::Packets(PacketContainer::Mp4 | PacketContainer::Ts), OutputRequest::Encode { .. }) => true,
+            (Self::Packets(PacketContainer::Mp4 | PacketContainer::Ts) | Self::Hls, OutputRequest::Encode { .. }) => {
+                true
+            }
             (Self::Packets(PacketContainer::AnnexB(own)), OutputRequest::Encode { codec, .. }) => own == *codec,
             (Self::Pictures(PictureContainer::Y4m), OutputRequest::Raw(format)) => {
                 matches!(format, PixelFormat::I420 | PixelFormat::Gray)

@@ -1,6 +1,7 @@
 //! `GET /v1/streams/{id}/live.{ext}`: media that goes on until either side ends it.
 
 mod container;
+pub(super) mod hls;
 mod request;
 
 use axum::extract::{Path, RawQuery, State, rejection::PathRejection};
@@ -19,14 +20,15 @@ use crate::stream::Stream;
 
 /// Live media: joins at once, ends when the client goes.
 ///
-/// Without any parameter of pictures, `mp4`, `ts`, `h264` and `h265` are copies of the camera's packets; with one, or
-/// with `codec`, they are encoded anew; `mjpeg` is a copy if the camera sends JPEGs. `y4m`, `raw`, `frames` and `mjpeg` are pictures. Equal requests share one
+/// Without any parameter of pictures, `mp4`, `ts`, `m3u8`, `h264` and `h265` are copies of the camera's packets; with
+/// one, or with `codec`, they are encoded anew; `mjpeg` is a copy if the camera sends JPEGs. `y4m`, `raw`, `frames` and
+/// `mjpeg` are pictures. Equal requests share one
 /// rendition. A parameter that does not fit the extension is an error.
 #[utoipa::path(
     get, path = "/v1/streams/{id}/live.{ext}", tag = "media",
     params(
         ("id" = String, Path, description = "Stream id"),
-        ("ext" = String, Path, description = "mp4, ts, h264, h265, y4m, raw, frames or mjpeg"),
+        ("ext" = String, Path, description = "mp4, ts, m3u8, h264, h265, y4m, raw, frames or mjpeg"),
         ("codec" = Option<String>, Query, description = "copy, h264, hevc (or h265); mjpeg for mjpeg and frames"),
         ("format" = Option<String>, Query, description = "i420 (default), nv12, gray, rgb24, bgr24; jpeg for frames"),
         ("width" = Option<u32>, Query, description = "Pixels, 1 to 8192; short form w. One side keeps the aspect ratio"),
@@ -38,13 +40,15 @@ use crate::stream::Stream;
         ("gop" = Option<u32>, Query, description = "Frames from IDR to IDR of an encode, 1 to 1000"),
         ("policy" = Option<String>, Query, description = "prefer-hardware, require-hardware or software"),
         ("rendition" = Option<String>, Query, description = "A rendition of the configuration, in place of the above"),
-        ("audio" = Option<String>, Query, description = "copy or none, for copies in mp4 and ts"),
+        ("audio" = Option<String>, Query, description = "copy or none, for copies in mp4, ts and m3u8"),
+        ("_HLS_msn" = Option<u64>, Query, description = "m3u8: wait for this segment (RFC 8216bis §6.2.5.2)"),
+        ("_HLS_part" = Option<u64>, Query, description = "m3u8: wait for this part of it"),
     ),
     responses(
         (status = 200, description = "The media. raw has X-Video-Size, X-Video-Format and X-Video-Fps; each part of \
             frames has X-Sequence, X-Pts, X-Wall-Clock, X-Dropped, X-Video-Size and X-Video-Format",
             content(
-                (Vec<u8> = "video/mp4"), (Vec<u8> = "video/mp2t"), (Vec<u8> = "video/h264"), (Vec<u8> = "video/h265"),
+                (Vec<u8> = "video/mp4"), (Vec<u8> = "video/mp2t"), (String = "application/vnd.apple.mpegurl"), (Vec<u8> = "video/h264"), (Vec<u8> = "video/h265"),
                 (Vec<u8> = "video/x-yuv4mpeg"), (Vec<u8> = "application/octet-stream"),
                 (Vec<u8> = "multipart/x-mixed-replace"),
             )),
@@ -61,9 +65,10 @@ pub(super) async fn live(
 ) -> Result<Response, Failure> {
     let Path((id, extension)) = path?;
     let id = stream_id(&id)?;
-    let LiveRequest { container, media } = LiveRequest::parse(&extension, query.as_deref())?;
+    let LiveRequest { container, media, awaited } = LiveRequest::parse(&extension, query.as_deref())?;
     let stream = state.streams.get(&id)?;
     let (request, policy) = match media {
+        Media::Copy(audio) if container == Container::Hls => return Ok(hls::copy(&stream, audio, awaited).await?),
         Media::Copy(audio) => return Ok(copy(&state, &stream, container, audio).await?),
         Media::Rendition(request, policy) => (request, policy),
         Media::CamerasOr(request) => {
@@ -75,7 +80,12 @@ pub(super) async fn live(
         }
         Media::Named(name, policy) => (named_rendition(&stream, &name, container)?, policy),
     };
-    Ok(rendition(&state, &stream, container, request, policy.unwrap_or_else(|| stream.policy())).await?)
+    let policy = policy.unwrap_or_else(|| stream.policy());
+    Ok(match container {
+        Container::Packets(container) => encoded(&state, &stream, container, request, policy).await?,
+        Container::Pictures(container) => pictures(&state, &stream, container, request, policy).await?,
+        Container::Hls => hls::rendition(&stream, request, policy, awaited).await?,
+    })
 }
 
 fn named_rendition(stream: &Stream, name: &str, container: Container) -> Result<RenditionRequest> {
@@ -86,7 +96,11 @@ fn named_rendition(stream: &Stream, name: &str, container: Container) -> Result<
 }
 
 async fn copy(state: &ApiState, stream: &Stream, container: Container, audio: Audio) -> Result<Response> {
-    let media = stream.copy().await?;
+    let media = match container {
+        // ffmpeg reads five seconds of any transport stream before it shows a picture: they are better there at once.
+        Container::Packets(PacketContainer::Ts) => stream.copy_with_history().await?,
+        _ => stream.copy().await?,
+    };
     check_codec(container, &media.video)?;
     let Container::Packets(container) = container else {
         return body::packets(media, Box::new(Mjpeg), &state.delivery).await;
@@ -102,37 +116,40 @@ async fn copy(state: &ApiState, stream: &Stream, container: Container, audio: Au
     body::packets(media, muxer, &state.delivery).await
 }
 
-async fn rendition(
+async fn encoded(
     state: &ApiState,
     stream: &Stream,
-    container: Container,
+    container: PacketContainer,
     request: RenditionRequest,
     policy: Policy,
 ) -> Result<Response> {
-    match container {
-        Container::Packets(container) => {
-            let media = stream.encoded(request, policy).await?;
-            let muxer = muxer(container, &media.video, None, ParameterSets::InBand)?;
-            body::packets(media, muxer, &state.delivery).await
-        }
-        Container::Pictures(container) => {
-            let media = stream.pictures(request, policy).await?;
-            let (spec, rate) = (media.spec, media.fps);
-            let writer = writer(container, &spec, rate)?;
-            let mut response = body::pictures(media, writer, &state.delivery).await?;
-            if container == PictureContainer::Raw {
-                describe_raw(response.headers_mut(), &spec, rate);
-            }
-            Ok(response)
-        }
+    let media = stream.encoded(request, policy).await?;
+    let muxer = muxer(container, &media.video, None, ParameterSets::InBand)?;
+    body::packets(media, muxer, &state.delivery).await
+}
+
+async fn pictures(
+    state: &ApiState,
+    stream: &Stream,
+    container: PictureContainer,
+    request: RenditionRequest,
+    policy: Policy,
+) -> Result<Response> {
+    let media = stream.pictures(request, policy).await?;
+    let (spec, rate) = (media.spec, media.fps);
+    let writer = writer(container, &spec, rate)?;
+    let mut response = body::pictures(media, writer, &state.delivery).await?;
+    if container == PictureContainer::Raw {
+        describe_raw(response.headers_mut(), &spec, rate);
     }
+    Ok(response)
 }
 
 /// Every form carries copies of some codecs only; the bare stream of a codec, of that one.
 fn check_codec(container: Container, video: &VideoConfig) -> Result<()> {
     let (is_copied, encode) = match container {
         Container::Packets(PacketContainer::AnnexB(codec)) => (codec == video.codec, codec),
-        Container::Packets(_) => (video.codec.has_nal_units(), VideoCodec::H264),
+        Container::Packets(_) | Container::Hls => (video.codec.has_nal_units(), VideoCodec::H264),
         Container::Pictures(_) => (video.codec == VideoCodec::Mjpeg, VideoCodec::Mjpeg),
     };
     if is_copied {

@@ -14,6 +14,17 @@ pub struct LiveRequest {
     pub container: Container,
     /// What fills it.
     pub media: Media,
+    /// What a playlist must have reached before it is sent.
+    pub awaited: Option<Awaited>,
+}
+
+/// What a playlist must have reached before it is sent: a whole segment, or a part of it (RFC 8216bis §6.2.5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// The segment's media sequence number (`_HLS_msn`).
+    pub segment: u64,
+    /// The part's index (`_HLS_part`).
+    pub part: Option<usize>,
 }
 
 /// What fills a live response.
@@ -44,7 +55,10 @@ pub enum Audio {
 const JPEGS: Container = Container::Pictures(PictureContainer::Mjpeg);
 
 /// The parameters that are not a rendition's own.
-const OTHERS: [&str; 3] = ["policy", "rendition", "audio"];
+const OTHERS: [&str; 5] = ["policy", "rendition", "audio", SEGMENT, PART];
+/// RFC 8216bis §6.2.5: a player's own parameters.
+const SEGMENT: &str = "_HLS_msn";
+const PART: &str = "_HLS_part";
 
 impl LiveRequest {
     /// Reads the URL's extension and query.
@@ -59,11 +73,12 @@ impl LiveRequest {
         let policy = query.take("policy", parse_policy);
         let audio = query.take("audio", parse_audio);
         let name = query.take("rendition", parse_name);
+        let awaited = take_awaited(&mut query, container);
         let params = query.take_rendition();
         let media = match name {
             Some(name) => named(&mut query, name, params, policy),
             None => match (container, query.settle(params.copies())) {
-                (Container::Packets(_), Some(true)) => copy(&mut query, policy, audio),
+                (Container::Packets(_) | Container::Hls, Some(true)) => copy(&mut query, policy, audio),
                 (JPEGS, Some(true)) if params.codec.is_some() => copy(&mut query, policy, audio),
                 (JPEGS, Some(true)) if policy.is_none() => cameras_or(&mut query, container, params),
                 (_, Some(_)) => rendition(&mut query, container, params, policy),
@@ -71,7 +86,7 @@ impl LiveRequest {
             },
         };
         check_audio(&mut query, container, media.as_ref(), audio);
-        query.finish(media.map(|media| Self { container, media }))
+        query.finish(media.map(|media| Self { container, media, awaited }))
     }
 }
 
@@ -112,7 +127,8 @@ fn rendition(
 }
 
 fn check_audio(query: &mut Query, container: Container, media: Option<&Media>, audio: Option<Audio>) {
-    let has_place = matches!(container, Container::Packets(PacketContainer::Mp4 | PacketContainer::Ts));
+    let has_place =
+        matches!(container, Container::Packets(PacketContainer::Mp4 | PacketContainer::Ts) | Container::Hls);
     let encodes = matches!(media, Some(Media::Rendition(..) | Media::Named(..)));
     match audio {
         Some(_) if !has_place => {
@@ -124,6 +140,24 @@ fn check_audio(query: &mut Query, container: Container, media: Option<&Media>, a
         }
         _ => {}
     }
+}
+
+fn take_awaited(query: &mut Query, container: Container) -> Option<Awaited> {
+    let segment = query.take(SEGMENT, parse_number);
+    let part = query.take(PART, parse_number);
+    for (key, value) in [(SEGMENT, segment), (PART, part)] {
+        if value.is_some() && container != Container::Hls {
+            query.refuse(key, format!("has no place in live.{}: remove it", container.extension()));
+        }
+    }
+    if part.is_some() && segment.is_none() {
+        query.refuse(PART, format!("needs {SEGMENT} beside it"));
+    }
+    Some(Awaited { segment: segment?, part: part.and_then(|part| usize::try_from(part).ok()) })
+}
+
+fn parse_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "must be a whole number, as playlists count".into())
 }
 
 fn parse_audio(text: &str) -> Result<Audio, String> {
@@ -161,7 +195,7 @@ mod tests {
 
     #[test]
     fn packets_are_copied_unless_pixels_are_asked_for() {
-        for extension in ["mp4", "ts", "h264", "h265"] {
+        for extension in ["mp4", "ts", "m3u8", "h264", "h265"] {
             assert_eq!(LiveRequest::parse(extension, None).unwrap().media, Media::Copy(Audio::Fitting));
             assert_eq!(media(extension, "codec=copy"), Media::Copy(Audio::Fitting));
         }
@@ -174,6 +208,7 @@ mod tests {
         let encode = |codec| OutputRequest::Encode { codec, rate_control: None, gop: None };
         assert_eq!(output("mp4", "w=640"), encode(VideoCodec::H264));
         assert_eq!(output("ts", "codec=h265"), encode(VideoCodec::Hevc));
+        assert_eq!(output("m3u8", "w=640"), encode(VideoCodec::H264));
         assert_eq!(output("h265", "fps=5"), encode(VideoCodec::Hevc));
     }
 
@@ -195,7 +230,6 @@ mod tests {
     fn what_is_refused_and_how() {
         let cases = [
             "mkv?",
-            "m3u8?",
             "wav?width=5",
             "mp4?widht=640",
             "mp4?colour=red",
@@ -225,6 +259,11 @@ mod tests {
             "mp4?rendition=a/b",
             "mp4?rendition=a&rendition=b",
             "mp4?bitrate=1M&quality=5",
+            "mp4?_HLS_msn=5",
+            "m3u8?_HLS_msn=x",
+            "m3u8?_HLS_part=1",
+            "m3u8?codec=mjpeg",
+            "m3u8?width=640&audio=copy",
         ];
         let report = cases.map(|case| {
             let (extension, query) = case.split_once('?').unwrap();
@@ -232,6 +271,14 @@ mod tests {
             format!("{case}\n    {} {error}", error.kind().status())
         });
         insta::assert_snapshot!(report.join("\n"));
+    }
+
+    #[test]
+    fn a_player_says_what_it_waits_for() {
+        let awaited = |query| LiveRequest::parse("m3u8", Some(query)).unwrap().awaited;
+        assert_eq!(awaited(""), None);
+        assert_eq!(awaited("_HLS_msn=7"), Some(Awaited { segment: 7, part: None }));
+        assert_eq!(awaited("width=320&_HLS_msn=7&_HLS_part=0"), Some(Awaited { segment: 7, part: Some(0) }));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the tests share: the service, cameras, clips, and readers of what comes out.
 
+mod browser;
 mod camera;
 mod camshaft;
 mod clip;
@@ -9,6 +10,7 @@ mod log;
 mod media;
 mod process;
 
+pub use browser::Browser;
 pub use camera::{Camera, hostile_camera};
 pub use camshaft::Camshaft;
 pub use clip::{Clip, Coding};
