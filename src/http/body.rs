@@ -19,8 +19,8 @@ use crate::media::Packet;
 use crate::output::{Flow, FrameWriter, PacketMuxer};
 use crate::stream::{PacketStream, PictureStream, Read};
 
-/// Packets that are there already are sent together up to this many bytes.
-const CHUNK: usize = 256 << 10;
+/// Packets that are there already are sent together up to this many bytes: what is on its way is each viewer's own.
+const CHUNK: usize = 64 << 10;
 
 /// What bounds a media response.
 #[derive(Clone, Debug)]
@@ -136,7 +136,8 @@ async fn write_packets(
             flow = write(ready, muxer, &mut out)?;
         }
         if !out.is_empty() {
-            outlet.send(vec![out.split().freeze()]).await?;
+            // Splitting would keep the rest of a large buffer alive until small packets have used it up.
+            outlet.send(vec![std::mem::take(&mut out).freeze()]).await?;
         }
         if flow == Flow::End || write(media.next().await, muxer, &mut out)? == Flow::End {
             return Ok(());

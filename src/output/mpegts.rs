@@ -45,8 +45,6 @@ pub struct MpegTs {
     audio: Stream,
     timeline: Timeline,
     tables_at: Option<u64>,
-    /// The elementary stream's bytes of one access unit; kept to spare the allocation.
-    unit: BytesMut,
 }
 
 /// One PID and its counter.
@@ -77,7 +75,6 @@ impl MpegTs {
             audio: Stream::new(AUDIO_PID),
             timeline: Timeline::default(),
             tables_at: None,
-            unit: BytesMut::new(),
         }
     }
 
@@ -98,8 +95,7 @@ impl MpegTs {
         }
         self.write_tables_if_due(at, out)?;
 
-        let mut unit = std::mem::take(&mut self.unit);
-        unit.clear();
+        let mut unit = BytesMut::new();
         write_byte_stream(packet, config, &mut unit);
         let start = PesStart {
             stream_id: StreamId::VIDEO_MIN,
@@ -107,9 +103,7 @@ impl MpegTs {
             dts: if at.dts == at.pts { None } else { Some(timestamp(at.dts)?) },
             adaptation_field: Some(clock_field(at.dts, packet.header.keyframe)?),
         };
-        let written = self.video.write_pes(start, &unit, out);
-        self.unit = unit;
-        written
+        self.video.write_pes(start, &unit, out)
     }
 
     fn write_audio(&mut self, packet: &Packet, config: &AudioConfig, out: &mut BytesMut) -> Result<()> {
@@ -118,15 +112,12 @@ impl MpegTs {
         let Some(at) = self.timeline.place(&packet.header) else { return Ok(()) };
         self.write_tables_if_due(at, out)?;
 
-        let mut unit = std::mem::take(&mut self.unit);
-        unit.clear();
+        let mut unit = BytesMut::new();
         unit.put_slice(&adts);
         unit.put_slice(&packet.data);
         let pts = timestamp(at.pts)?;
         let start = PesStart { stream_id: StreamId::AUDIO_MIN, pts, dts: None, adaptation_field: None };
-        let written = self.audio.write_pes(start, &unit, out);
-        self.unit = unit;
-        written
+        self.audio.write_pes(start, &unit, out)
     }
 
     fn write_tables_if_due(&mut self, at: Placement, out: &mut BytesMut) -> Result<()> {

@@ -140,7 +140,7 @@ struct Played {
 fn play(browser: &Browser, url: &str, size: (u32, u32)) -> Played {
     let mut facts = browser.answer(PLAY, json!([url, size.0]));
     let luma: Vec<u8> = serde_json::from_value(facts["luma"].take()).unwrap();
-    assert_eq!(facts["errors"], json!([]), "{facts}");
+    assert!(!facts["errors"].to_string().contains("fatal"), "{facts}");
     assert!(facts["frames"].as_u64() >= Some(125) && facts["time"].as_f64() > Some(4.0), "{facts}");
     assert_eq!((&facts["width"], &facts["height"]), (&json!(size.0), &json!(size.1)), "{facts}");
     let number = read_number(&luma, Geometry::new(size.0, size.1), size.0 as usize);
@@ -161,6 +161,7 @@ fn a_browser_plays_within_four_seconds_of_the_camera() {
     let present = Present::watch(&server);
     for (query, size) in [("", (320, 180)), ("?width=160&bitrate=300k", (160, 90))] {
         let played = play(&browser, &server.url(&format!("{PLAYLIST}{query}")), size);
+        assert_eq!(played.facts["errors"], json!([]), "{}", played.facts);
         let delay = f64::from(present.number().saturating_sub(played.number)) / 25.0;
         println!("live.m3u8{query}: {delay:.2} s behind the camera; hls.js says {}", played.facts["latency"]);
         assert!(delay > 0.0 && delay <= 4.0, "{query}: {delay} s behind: {}", played.facts);

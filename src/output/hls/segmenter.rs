@@ -14,8 +14,8 @@ const SEGMENT_MIN: i64 = MediaTime::HZ * 9 / 10;
 const SEGMENT_MAX: i64 = MediaTime::HZ * 4;
 /// The shortest target duration, so that a first segment cut short by a scene change is no measure for the others.
 const TARGET_MIN: u64 = 2;
-/// The parts of the first segment end at the first picture after this (0.4 s), and set the target for the others.
-const PART_MIN: i64 = MediaTime::HZ * 4 / 10;
+/// The parts of the first segment end at the picture nearest to this (0.4 s), and set the target for the others.
+const PART_AIM: i64 = MediaTime::HZ * 4 / 10;
 
 /// Cuts packets into segments, at keyframes where these come often enough, and keeps the newest.
 ///
@@ -114,7 +114,7 @@ impl Segmenter {
             return;
         }
         let part = header.dts.since(self.part.start);
-        let is_full = self.window.part_target.map_or(part >= PART_MIN, |target| part + gap > target);
+        let is_full = self.window.part_target.map_or(part + gap / 2 >= PART_AIM, |target| part + gap > target);
         if is_full {
             self.end_part(header.dts);
         }
@@ -174,7 +174,7 @@ impl Segmenter {
     fn set_targets(&mut self) {
         let ended = &self.window.open;
         let seconds = MediaTime(ended.ticks()).seconds().round() as u64;
-        let longest = ended.parts.iter().map(|part| part.ticks).max().unwrap_or(PART_MIN);
+        let longest = ended.parts.iter().map(|part| part.ticks).max().unwrap_or(PART_AIM);
         self.window.target_seconds = Some(seconds.max(TARGET_MIN));
         // A little more, as cameras' clocks jitter; shorter parts are then still above the 85 % of RFC 8216bis §4.4.4.9.
         self.window.part_target = Some(longest + longest / 20);
