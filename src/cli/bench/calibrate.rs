@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::clip;
+use crate::cli::probe;
 use crate::cli::serve::worker_environment;
 use crate::error::{Error, Result};
-use crate::hw::{Devices, Roots};
 use crate::link::{FromWorker, PixelsTask, Program, Programs, Role, Spawner, ToWorker, Worker, WorkerEvent};
 use crate::media::{MediaTime, PacketHeader, Track, VideoCodec, VideoConfig, WallClock, nal, parse_parameter_sets};
-use crate::plan::{Backend, DeviceChoice, Input, Job, Policy, Rate, Scale, plan};
+use crate::plan::{Backend, Capabilities, DeviceChoice, Input, Job, Policy, Rate, Scale, plan};
 
 /// Whole GOPs of the clip, which are fed over and over.
 const CLIP_SECONDS: &str = "8";
@@ -38,22 +38,20 @@ pub fn run(work: &Path) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|error| Error::internal("cannot start the runtime").with_source(error))?;
-    runtime.block_on(measure(clip))
+    let capabilities = probe::look(DeviceChoice::Auto)?.capabilities();
+    runtime.block_on(measure(clip, &capabilities))
 }
 
-async fn measure(clip: Arc<Clip>) -> Result<()> {
+async fn measure(clip: Arc<Clip>, capabilities: &Capabilities) -> Result<()> {
     let spawner = Spawner::start(Programs::find()?, worker_environment())?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let software = rate(&spawner, &clip, &Backend::Software, cpus).await?;
     println!("# {}, decoded for {} s by {cpus} workers at once", clip::DESCRIPTION, MEASURE.as_secs());
     println!("limits:");
     println!("  software_pixels: {}   # {USED_PERCENT} % of the {} measured", mega(used(software)), mega(software));
-    let devices = Devices::new(spawner.clone(), Roots::default(), DeviceChoice::Auto);
-    devices.look().await;
     let job = Job { input: Input::from(&clip.config), scale: Scale::Unneeded, encode: None, rate: Rate::Bitrate };
-    let capabilities = devices.capabilities();
     let mut slowest = None;
-    for candidate in plan(&job, &capabilities, Policy::RequireHardware).candidates {
+    for candidate in plan(&job, capabilities, Policy::RequireHardware).candidates {
         let rate = rate(&spawner, &clip, &candidate.decode, ON_DEVICE).await?;
         println!("  # {}: {} measured", candidate.decode.device().unwrap_or_default(), mega(rate));
         slowest = Some(slowest.map_or(rate, |slowest: u64| slowest.min(rate)));
