@@ -171,7 +171,9 @@ fn a_full_gpu_sends_work_to_the_cpus_and_full_cpus_say_so() {
         "limits: { device_pixels: 2M, software_pixels: 2M, pixels_linger: 0ms, hold: 30s }",
         &["a", "b", "c"].map(|id| format!("  {id}: {{ {TINY} }}\n")).concat(),
     );
-    ["a", "b", "c"].into_iter().for_each(|id| server.wait_live(id));
+    for id in ["a", "b", "c"] {
+        server.wait_live(id);
+    }
     let mut first = Y4m::new(server.open("/v1/streams/a/live.y4m"));
     let mut second = Y4m::new(server.open("/v1/streams/b/live.y4m"));
     first.numbers(5);
