@@ -81,6 +81,10 @@ limits! {
     control_body: u64 = mib(1) / 16, from 1024, to mib(1);
     /// Streams in all, from files and from the API.
     streams_max: u32 = 256, from 1, to 4096;
+    /// Open descriptors of a worker.
+    worker_files: u32 = 64, from 16, to 4096;
+    /// The largest file of an engine in bytes, memory files included.
+    worker_file_size: u64 = 0, from 0, to mib(4096);
 }
 
 /// Reads `limits:` and checks the limits against each other.

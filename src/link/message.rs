@@ -7,6 +7,7 @@ use crate::media::{
     VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable};
+use crate::sandbox::{Confined, Confinement};
 
 /// Names a rendition within one pixels worker.
 pub type RenditionId = u32;
@@ -136,6 +137,9 @@ pub enum ToWorker {
     Drain,
     /// Any role: end in good order. Closing the link does the same.
     Stop,
+    /// Before the role: what confines the worker once it has one. The last such message counts; without any, the worker
+    /// takes [`Confinement::default`].
+    Confine(Confinement),
 }
 
 /// Why a worker gives up.
@@ -269,4 +273,7 @@ pub enum FromWorker {
     TrialsDone,
     /// Probe: what the driver says, or why there is no saying.
     Probed(Result<DeviceTable, DeviceError>),
+    /// Any role: what holds the worker from now on; before everything else that it says. Kept by
+    /// [`super::Worker::confined`].
+    Confined(Confined),
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::Context;
 use super::facts::SourceFacts;
 use super::rendition::{Rendition, RenditionKey};
-use super::status::RenditionStatus;
+use super::status::{RenditionStatus, SandboxStatus};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::RenditionId;
 use crate::media::{Frame, MediaTime, StillSpec, VideoConfig};
@@ -89,6 +89,8 @@ pub struct PixelsFacts {
     pub reason: Option<String>,
     /// What is being made.
     pub renditions: Vec<Arc<Rendition>>,
+    /// What holds the worker.
+    pub sandbox: Option<SandboxStatus>,
 }
 
 impl View {
@@ -251,6 +253,7 @@ impl PixelsTask {
             facts.worker = None;
             facts.gpu_seconds = None;
             facts.accel = None;
+            facts.sandbox = None;
         });
         tracing::debug!(stream = self.setup.metrics.id(), pid, ?ended, "pixels worker ended");
         ended

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::rendition::Rendition;
+use super::super::status::SandboxStatus;
 use super::gpu::GpuUse;
 use super::renditions::Renditions;
 use super::{Command, PixelsSetup, View, stages};
@@ -19,6 +20,7 @@ use crate::link::{
 use crate::media::{Frame, MediaTime, Packet, PixelFormat, RenditionSpec, StillSpec, Track, VideoConfig};
 use crate::plan::{Backend, Candidate, Policy};
 use crate::ring::{Read, Reader};
+use crate::sandbox::Confined;
 
 /// How often progress and memory are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -274,7 +276,13 @@ impl Session {
             WorkerEvent::Message(message, payload) => (message, payload),
         };
         match message {
-            FromWorker::Ready => {}
+            FromWorker::Ready => {
+                let confined = self.worker.confined();
+                let metrics = &setup.metrics;
+                let is_enforced = confined.is_some_and(Confined::is_enforced);
+                metrics.all.worker_sandboxed.with_label_values(&[metrics.id(), "pixels"]).set(is_enforced.into());
+                self.view.update(|facts| facts.sandbox = confined.map(SandboxStatus::from));
+            }
             FromWorker::Consumed { decoded, broken } => self.count_progress(setup, decoded, broken),
             FromWorker::Frame { id, header } => {
                 let largest = PixelFormat::Rgb24.frame_bytes(header.size).max(1 << 20);
@@ -318,7 +326,8 @@ impl Session {
             | FromWorker::Lost { .. }
             | FromWorker::Tried { .. }
             | FromWorker::TrialsDone
-            | FromWorker::Probed(_) => {
+            | FromWorker::Probed(_)
+            | FromWorker::Confined(_) => {
                 return Some(breach("something that only a worker of another role says"));
             }
         }

@@ -68,7 +68,7 @@ pub fn run(task: &PixelsTask, gpu: Option<Gpu>, link: &mut Link) -> Result<(), E
             ToWorker::KeepStill { at } => pixels.stills.keep(at),
             ToWorker::Drain => pixels.drain(link)?,
             ToWorker::Stop => return Ok(()),
-            ToWorker::Begin(_) => return Err(protocol("a worker's role is given once")),
+            ToWorker::Begin(_) | ToWorker::Confine(_) => return Err(protocol("a worker's role is given once")),
         }
     }
 }
