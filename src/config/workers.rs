@@ -93,3 +93,28 @@ fn system_calls(text: &str) -> Result<Vec<SystemCall>, String> {
         format!("must be names of system calls with ',' between them, such as memfd_create, ftruncate; {unknown}")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_absolute_and_calls_exist() {
+        assert_eq!(paths("/etc/drirc:/usr/share/drirc.d"), Ok(vec!["/etc/drirc".into(), "/usr/share/drirc.d".into()]));
+        assert_eq!(paths(""), Ok(vec![]));
+        assert!(paths("/etc/drirc:lib").unwrap_err().contains("absolute"));
+        assert_eq!(system_calls("memfd_create, ftruncate").unwrap()[1].name(), Some("ftruncate"));
+        assert!(system_calls("memfd_crate").unwrap_err().contains("'memfd_crate' is no system call"));
+    }
+
+    #[test]
+    fn what_a_driver_needs_is_not_given_to_who_reads_cameras() {
+        let readable = vec!["/etc/drirc".to_owned()];
+        let workers = Workers { readable, system_calls: system_calls("memfd_create").unwrap(), ..Workers::default() };
+        let limits = Limits { pixels_memory: 2 << 30, ..Limits::default() };
+        let Confinements { ingest, engine } = workers.confinements(&limits);
+        assert_eq!((ingest.readable, ingest.system_calls, ingest.memory), (vec![], vec![], 128 << 20));
+        assert_eq!((engine.readable.len(), engine.system_calls.len(), engine.memory), (1, 1, 2 << 30));
+        assert_eq!((engine.layers, engine.missing), (Layer::ALL.to_vec(), Missing::Refused));
+    }
+}

@@ -50,6 +50,8 @@ fn serve_standard_input() -> io::Result<()> {
     sandbox::die_with_parent()?;
     let mut link = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (confinement, task) = receive_task(&mut link)?;
+    // Makes sockets of its own, which the sandbox forbids, but no thread.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let addresses = match sandbox::enter(&confinement, &task) {
         Ok((confined, addresses)) => {
             send(&mut link, &FromWorker::Confined(confined), &[])?;
@@ -58,7 +60,6 @@ fn serve_standard_input() -> io::Result<()> {
         Err(failure) => return send(&mut link, &failure.into_message(&task), &[]),
     };
     link.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async { serve(UnixStream::from_std(link)?, task, &addresses).await })
 }
 

@@ -377,3 +377,40 @@ fn masked(argument: u8, mask: u64, value: u64) -> Made<SeccompRule> {
 fn rule(argument: u8, length: SeccompCmpArgLen, operation: SeccompCmpOp, value: u64) -> Made<SeccompRule> {
     SeccompRule::new(vec![SeccompCondition::new(argument, length, operation, value)?])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    #[cfg(target_arch = "x86_64")] // which has them all
+    fn every_name_is_one_of_a_call_and_stands_once() {
+        let mut seen = HashSet::new();
+        for name in [ALLOWED, PATHS, READING, NETWORK, DEADLY].concat() {
+            assert!(name.parse::<SystemCall>().is_ok(), "{name}");
+            assert!(seen.insert(name), "{name} stands twice");
+        }
+    }
+
+    #[test]
+    fn filters_are_made_for_every_worker() {
+        let readable = Confinement { readable: vec!["/etc/drirc".into()], ..Confinement::default() };
+        for confinement in [Confinement::default(), readable] {
+            for needs in [Needs::Nothing, Needs::Device, Needs::Camera { port: 554 }] {
+                let made = programs(&confinement, needs, Deadly::Kill).unwrap();
+                assert!(made.iter().all(|program| (10..4096).contains(&program.len())), "{needs:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stopped_call_is_answered_by_its_kind() {
+        let answer = |name: &str| answer(name.parse().unwrap());
+        assert_eq!(
+            (answer("openat"), answer("memfd_create"), answer("execve")),
+            (Answer::Denied, Answer::Unknown, Answer::End)
+        );
+        assert_eq!((answer("socket"), answer("clone"), answer("mmap")), (Answer::End, Answer::End, Answer::Denied));
+    }
+}

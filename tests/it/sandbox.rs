@@ -1,10 +1,16 @@
 //! The workers' sandbox, by attempts to break out of it.
 
+use rustix::io::{FdFlags, fcntl_setfd};
+use serde_json::json;
+use std::process::Command;
+
 use crate::support::{
     Action, Call, Camera, Camshaft, Clip, Coding, Escape, Gpu, Outcome, Y4m, children, eventually, kill,
 };
 
 const CLOCK: &str = "  clock: { source: \"test:?width=320&height=180&fps=25&gop=25\" }\n";
+
+const WITHOUT_LANDLOCK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/without-landlock.py");
 
 /// A field of `/proc/PID/status`, proc(5).
 fn field(pid: u32, name: &str) -> String {
@@ -39,8 +45,13 @@ fn open_files(pid: u32) -> Vec<String> {
 fn every_worker_is_confined_and_says_so() {
     let camera = Camera::start(&Clip::make(Coding::default()), &[]);
     let streams = format!("{CLOCK}  cam: {{ source: \"{}\", transport: udp }}\n", camera.url());
+    // As a careless shell leaves it to whatever it starts.
+    let inherited = std::fs::File::open("/etc/hostname").unwrap();
+    fcntl_setfd(&inherited, FdFlags::empty()).unwrap();
     let gpu = Gpu::haswell();
     let server = Camshaft::start_on(&gpu, "", &streams);
+    drop(inherited);
+    assert!(open_files(server.pid()).contains(&"/etc/hostname".to_owned()), "the test leaves it to the service");
     for (id, accel) in [("cam", "hardware"), ("clock", "hardware")] {
         server.wait_live(id);
         let _viewer = Y4m::new(server.open(&format!("/v1/streams/{id}/live.y4m"))).numbers(3);
@@ -58,6 +69,35 @@ fn every_worker_is_confined_and_says_so() {
     }
     let ingest = server.status("cam")["workers"]["ingest"]["pid"].as_u64().unwrap() as u32;
     assert_eq!(open_files(ingest), ["/dev/null"], "standard output");
+}
+
+#[test]
+fn without_landlock_only_a_setting_lets_workers_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("camshaft.yaml");
+    std::fs::write(&config, Camshaft::yaml("", CLOCK)).unwrap();
+    let refused = Command::new(WITHOUT_LANDLOCK)
+        .args([env!("CARGO_BIN_EXE_camshaft"), "serve", "--config"])
+        .arg(&config)
+        .output()
+        .expect("python3 runs: `make test` installs it");
+    let complaint = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{complaint}");
+    assert!(complaint.contains("no Landlock") && complaint.contains("workers.sandbox to degrade"), "{complaint}");
+
+    for (mode, state, missing) in [("degrade", "degraded", json!(["files", "network"])), ("off", "off", json!([]))] {
+        let server = Camshaft::start_by(WITHOUT_LANDLOCK, &format!("workers: {{ sandbox: {mode} }}"), CLOCK);
+        server.wait_live("clock");
+        let status = server
+            .wait_status("clock", "what holds the worker", |status| status["workers"]["ingest"]["sandbox"].is_object());
+        let worker = &status["workers"]["ingest"];
+        assert_eq!(worker["sandbox"], json!({ "state": state, "missing": missing }));
+        assert_eq!(server.metric("camshaft_worker_sandboxed{role=\"ingest\",stream=\"clock\"}"), Some(0.0));
+        // One filter is the test's own.
+        let filters = field(worker["pid"].as_u64().unwrap() as u32, "Seccomp_filters");
+        assert_eq!(filters, if mode == "off" { "1" } else { "5" }, "{mode}");
+        assert!(server.log().text().contains("workers run without"), "{mode}");
+    }
 }
 
 #[test]
