@@ -58,3 +58,53 @@ fn put_on(confinement: &Confinement, needs: Needs) -> Result<LandlockStatus, Rul
     }
     Ok(ruleset.restrict_self()?.landlock)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::ErrorKind::PermissionDenied;
+    use std::net::{TcpListener, TcpStream};
+
+    /// Landlock confines the calling thread and what it starts, so that each test has a thread to lose.
+    fn in_a_thread(confinement: Confinement, needs: Needs, test: impl FnOnce(&[Layer]) + Send) {
+        std::thread::scope(|scope| {
+            scope.spawn(move || match restrict(&confinement, needs) {
+                Err(ConfineError::NoLandlock) => eprintln!("this kernel has no Landlock: nothing is tested here"),
+                restricted => test(&restricted.unwrap()),
+            });
+        });
+    }
+
+    #[test]
+    fn nothing_can_be_read_but_what_is_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [allowed, other] = ["allowed", "other"].map(|name| folder.path().join(name));
+        for path in [&allowed, &other] {
+            std::fs::write(path, "text").unwrap();
+        }
+        let readable = vec![allowed.to_string_lossy().into_owned(), "/nowhere".into()];
+        let refused = |path: &std::path::Path| File::open(path).err().map(|error| error.kind());
+        in_a_thread(Confinement { readable, ..Confinement::default() }, Needs::Nothing, |_| {
+            assert_eq!((refused(&allowed), refused(&other)), (None, Some(PermissionDenied)));
+            assert_eq!(std::fs::write(&allowed, "").map_err(|error| error.kind()), Err(PermissionDenied));
+        });
+        assert_eq!(refused(&other), None, "other threads are as they were");
+    }
+
+    #[test]
+    fn tcp_reaches_the_cameras_port_only() {
+        let [camera, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [camera, other] = [camera, other].map(|listener| (listener.local_addr().unwrap(), listener));
+        let needs = Needs::Camera { port: camera.0.port() };
+        in_a_thread(Confinement::default(), needs, |missing| {
+            if missing.contains(&Layer::Network) {
+                return eprintln!("this kernel's Landlock has no rules for TCP: nothing is tested here");
+            }
+            let refused = |result: std::io::Result<()>| result.err().map(|error| error.kind());
+            assert_eq!(refused(TcpStream::connect(camera.0).map(drop)), None);
+            assert_eq!(refused(TcpStream::connect(other.0).map(drop)), Some(PermissionDenied));
+            assert_eq!(refused(TcpListener::bind("127.0.0.1:0").map(drop)), Some(PermissionDenied));
+        });
+    }
+}

@@ -144,7 +144,6 @@ fn a_driver_cannot_break_out() {
             Outcome::Allowed | Outcome::NotAttempted => panic!("{escape:?}: {outcome:?}"),
         }
     }
-    assert!(!std::path::Path::new("/tmp/softva-escape").exists());
     let log = server.log().text();
     for call in ["socket", "clone", "ptrace", "kill", "process_vm_readv"] {
         assert!(log.contains(&format!("the sandbox refused {call}")), "{call}");

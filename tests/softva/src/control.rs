@@ -340,7 +340,7 @@ pub enum Escape {
     Execute,
     /// Trace the parent process.
     Trace,
-    /// Make `/tmp/softva-escape`.
+    /// Make a file in `/tmp`.
     WriteFile,
     /// Ask whether the parent process may be signalled.
     Signal,

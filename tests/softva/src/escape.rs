@@ -26,7 +26,8 @@ fn attempt(escape: Escape) -> Outcome {
         Escape::Connect => connect(),
         Escape::Execute => execute(),
         Escape::Trace => trace_parent(),
-        Escape::WriteFile => open(c"/tmp/softva-escape", libc::O_RDWR | libc::O_CREAT),
+        // A file without a name, which leaves nothing behind.
+        Escape::WriteFile => open(c"/tmp", libc::O_RDWR | libc::O_TMPFILE),
         Escape::Signal => signal_parent(),
         Escape::ExecutableMemory => executable_memory(),
         // SAFETY: FIOCLEX takes no argument.
