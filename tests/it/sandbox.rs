@@ -112,8 +112,8 @@ fn what_asks_and_tries_a_device_is_confined() {
                 &format!("the {who} is stuck"),
                 || server.log().pause(),
                 || {
-                    let engines = children(server.pid()).into_iter().map(|(pid, _)| pid);
-                    engines.filter(|pid| gpu.hits(stuck) > 0 && field(*pid, "Seccomp") == "2").next()
+                    let mut engines = children(server.pid()).into_iter().map(|(pid, _)| pid);
+                    engines.find(|pid| gpu.hits(stuck) > 0 && field(*pid, "Seccomp") == "2")
                 },
             );
             assert_confined(worker, who);
