@@ -16,4 +16,5 @@ pub mod metrics;
 pub mod output;
 pub mod plan;
 pub mod ring;
+pub mod sandbox;
 pub mod stream;

@@ -58,6 +58,8 @@ pub struct Metrics {
     pub worker_restarts: IntCounterVec,
     /// Resident memory of a worker.
     pub worker_rss_bytes: IntGaugeVec,
+    /// Whether every required layer of a worker's sandbox holds, by stream and role.
+    pub worker_sandboxed: IntGaugeVec,
     /// CPU time of a worker.
     pub worker_cpu_seconds: CounterVec,
     /// Time that the GPU's engines worked for a worker.
@@ -167,6 +169,11 @@ impl Metrics {
             ),
             worker_restarts: table.counters("worker_restarts_total", "Worker deaths", &["stream", "role", "reason"]),
             worker_rss_bytes: table.gauges("worker_rss_bytes", "Resident memory of a worker", &["stream", "role"]),
+            worker_sandboxed: table.gauges(
+                "worker_sandboxed",
+                "1: every required layer of the worker's sandbox holds",
+                &["stream", "role"],
+            ),
             worker_cpu_seconds: table.float_counters(
                 "worker_cpu_seconds_total",
                 "CPU time of workers",
@@ -237,7 +244,13 @@ impl Metrics {
         for vec in [&self.stream_state, &self.stream_up, &self.consumers, &self.ring_bytes, &self.ring_joinable] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
-        for vec in [&self.acceleration, &self.worker_rss_bytes, &self.degraded, &self.overload_step] {
+        for vec in [
+            &self.acceleration,
+            &self.worker_rss_bytes,
+            &self.worker_sandboxed,
+            &self.degraded,
+            &self.overload_step,
+        ] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
         for vec in [&self.source_fps, &self.source_last_packet_age, &self.ring_seconds] {

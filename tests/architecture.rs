@@ -18,17 +18,19 @@ const MAIN: &[(&str, &[&str])] = &[
     ("events", &["media", "error"]),
     ("metrics", &["media", "error"]),
     ("plan", &["media", "error"]),
+    ("sandbox", &[]),
     ("admission", &["plan", "metrics", "media", "error"]),
-    ("config", &["plan", "media", "error"]),
-    ("link", &["plan", "metrics", "media", "error"]),
-    ("ingest", &["link", "config", "media", "error"]),
-    ("hw", &["events", "link", "plan", "metrics", "media", "error"]),
+    ("config", &["sandbox", "plan", "media", "error"]),
+    ("link", &["sandbox", "plan", "metrics", "media", "error"]),
+    ("ingest", &["sandbox", "link", "config", "media", "error"]),
+    ("hw", &["events", "sandbox", "link", "plan", "metrics", "media", "error"]),
     ("output", &["ring", "fanout", "metrics", "media", "error"]),
     (
         "stream",
         &[
             "admission",
             "events",
+            "sandbox",
             "hw",
             "link",
             "output",
@@ -47,7 +49,8 @@ const MAIN: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "events", "rtsp", "http", "stream", "job", "hw", "output", "ingest", "link", "config", "plan", "metrics",
+            "events", "rtsp", "http", "stream", "job", "hw", "output", "ingest", "sandbox", "link", "config", "plan",
+            "metrics",
             "fanout", "ring", "media", "error",
         ],
     ),
@@ -59,8 +62,23 @@ const MAIN: &[(&str, &[&str])] = &[
 const ENGINE: &[(&str, &[&str])] = &[
     ("av", &["camshaft::plan", "camshaft::media", "camshaft::error"]),
     ("va", &["camshaft::plan", "camshaft::media", "camshaft::error"]),
-    ("sandbox", &["av", "va", "camshaft::link", "camshaft::plan", "camshaft::media", "camshaft::error"]),
-    ("roles", &["sandbox", "av", "va", "camshaft::link", "camshaft::plan", "camshaft::media", "camshaft::error"]),
+    (
+        "sandbox",
+        &["av", "va", "camshaft::sandbox", "camshaft::link", "camshaft::plan", "camshaft::media", "camshaft::error"],
+    ),
+    (
+        "roles",
+        &[
+            "sandbox",
+            "av",
+            "va",
+            "camshaft::sandbox",
+            "camshaft::link",
+            "camshaft::plan",
+            "camshaft::media",
+            "camshaft::error",
+        ],
+    ),
     (
         "main",
         &["roles", "sandbox", "av", "va", "camshaft::link", "camshaft::plan", "camshaft::media", "camshaft::error"],

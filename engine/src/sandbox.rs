@@ -1,30 +1,140 @@
-//! What the process gives up before it touches media. The order is: open the driver and its render node, then
-//! [`confine`], then read the first byte that came from a camera.
+//! What the process gives up before it touches media. The order is: open the driver, its render node and the accounts of
+//! its use, then [`confine`], then read the first byte that came from a camera.
+//!
+//! A refused system call arrives here as SIGSYS. It is named on standard error, where the supervisor reads it; then the
+//! call fails, or the process ends. What runs in the handler may interrupt anything, so it only writes.
 
-use rustix::io;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use rustix::thread::set_no_new_privs;
+use camshaft::sandbox::{
+    Answer, ConfineError, Confined, Confinement, Deadly, Needs, SystemCall, answer, confine as put_on,
+};
+use libc::{c_int, c_void, siginfo_t, ucontext_t};
+use std::mem::MaybeUninit;
+use std::ptr;
 
-/// Private writable memory, in bytes. A limit on address space would not do: encoders map far more than they touch.
-const MEMORY: u64 = 1 << 30;
-/// Open descriptors: link, standard error, and what a driver opens.
-const DESCRIPTORS: u64 = 64;
+/// What the supervisor knows such lines by.
+const REFUSED: &[u8] = b"SANDBOX ";
+/// More of a path than tells which one it is.
+const LONGEST_PATH: usize = 256;
 
-/// Limits the process for good.
+/// Confines the process for good.
 ///
 /// # Errors
-/// Those of the kernel, with the limit that could not be set.
-pub fn confine() -> Result<(), (&'static str, io::Errno)> {
-    limit("memory", Resource::Data, MEMORY)?;
-    // Core files would hold pictures, and nothing else is ever written to a file.
-    limit("core files", Resource::Core, 0)?;
-    limit("file size", Resource::Fsize, 0)?;
-    limit("descriptors", Resource::Nofile, DESCRIPTORS)?;
-    set_no_new_privs(true).map_err(|error| ("new privileges", error))?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| ("dumps", error))
+/// The layer that could not be put on.
+pub fn confine(confinement: &Confinement, needs: Needs) -> Result<Confined, ConfineError> {
+    handle_refusals().map_err(|errno| ConfineError::SystemCalls(errno.to_string()))?;
+    put_on(confinement, needs, Deadly::Signal)
 }
 
-fn limit(what: &'static str, resource: Resource, most: u64) -> Result<(), (&'static str, io::Errno)> {
-    let limit = Rlimit { current: Some(most), maximum: Some(most) };
-    setrlimit(resource, limit).map_err(|error| (what, error))
+fn handle_refusals() -> std::io::Result<()> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    let pointer = action.as_mut_ptr();
+    // SAFETY: `pointer` is to memory of that type, and every field of it may be zero.
+    let filled = unsafe { &mut *pointer };
+    filled.sa_sigaction = on_refusal as *const () as usize;
+    // Not SA_NODEFER: a second refusal while one is handled is the end.
+    filled.sa_flags = libc::SA_SIGINFO;
+    // SAFETY: a whole action, whose handler has the signature that SA_SIGINFO asks for.
+    match unsafe { libc::sigaction(libc::SIGSYS, pointer, ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// The signal arrives in the thread that made the call, with the registers as they were.
+extern "C" fn on_refusal(_signal: c_int, _info: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes a ucontext_t to handlers with SA_SIGINFO, for as long as they run.
+    let Some(context) = (unsafe { context.cast::<ucontext_t>().as_mut() }) else { return };
+    let mut registers = Registers::of(context);
+    let Some(call) = registers.call() else { return };
+    write(REFUSED);
+    write(call.name().unwrap_or("?").as_bytes());
+    if let Some(path) = path_of(call, &registers) {
+        write(b" ");
+        write_path(path);
+    }
+    write(b"\n");
+    let errno = match answer(call) {
+        Answer::Denied => libc::EACCES,
+        Answer::Unknown => libc::ENOSYS,
+        Answer::End => end(call),
+    };
+    registers.answer(-i64::from(errno));
+}
+
+/// Dies of SIGSYS: it is blocked here, so that the kernel ends the process at the next refusal.
+fn end(call: SystemCall) -> ! {
+    // SAFETY: a call that the filter stops, whatever its arguments; were it not stopped, zeroes mean nothing to it.
+    unsafe { libc::syscall(call.number(), 0, 0, 0, 0, 0, 0) };
+    // SAFETY: ends the process at once, with nothing cleaned up.
+    unsafe { libc::_exit(128 + libc::SIGSYS) }
+}
+
+/// The path that the call names, where it is one that files are looked at by.
+fn path_of(call: SystemCall, registers: &Registers) -> Option<*const u8> {
+    let argument = match call.name()? {
+        "open" | "stat" | "lstat" | "access" | "readlink" | "creat" | "statfs" | "mkdir" | "unlink" => 0,
+        "openat" | "openat2" | "newfstatat" | "statx" | "faccessat" | "faccessat2" | "readlinkat" => 1,
+        _ => return None,
+    };
+    Some(registers.argument(argument) as *const u8).filter(|path| !path.is_null())
+}
+
+fn write(bytes: &[u8]) {
+    // SAFETY: that many bytes may be read. Were the write to fail, nobody could be told.
+    unsafe { libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len()) };
+}
+
+fn write_path(path: *const u8) {
+    // SAFETY: the path of a call that libc made ends with a zero; strnlen reads no further.
+    let length = unsafe { libc::strnlen(path.cast(), LONGEST_PATH) };
+    // SAFETY: just measured, and the caller of the interrupted call keeps it.
+    write(unsafe { std::slice::from_raw_parts(path, length) });
+}
+
+/// The registers of the interrupted call.
+struct Registers<'a>(&'a mut libc::mcontext_t);
+
+#[cfg(target_arch = "x86_64")]
+impl<'a> Registers<'a> {
+    const ARGUMENTS: [c_int; 2] = [libc::REG_RDI, libc::REG_RSI];
+
+    fn of(context: &'a mut ucontext_t) -> Self {
+        Self(&mut context.uc_mcontext)
+    }
+
+    fn call(&self) -> Option<SystemCall> {
+        u32::try_from(self.0.gregs[libc::REG_RAX as usize]).ok().map(SystemCall::new)
+    }
+
+    fn argument(&self, index: usize) -> u64 {
+        Self::ARGUMENTS.get(index).map_or(0, |register| self.0.gregs[*register as usize].cast_unsigned())
+    }
+
+    /// Has the call return this.
+    fn answer(&mut self, value: i64) {
+        self.0.gregs[libc::REG_RAX as usize] = value;
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl<'a> Registers<'a> {
+    /// The register that has the number of the call.
+    const NUMBER: usize = 8;
+
+    fn of(context: &'a mut ucontext_t) -> Self {
+        Self(&mut context.uc_mcontext)
+    }
+
+    fn call(&self) -> Option<SystemCall> {
+        u32::try_from(self.0.regs[Self::NUMBER]).ok().map(SystemCall::new)
+    }
+
+    fn argument(&self, index: usize) -> u64 {
+        self.0.regs.get(index).copied().unwrap_or(0)
+    }
+
+    /// Has the call return this.
+    fn answer(&mut self, value: i64) {
+        self.0.regs[0] = value.cast_unsigned();
+    }
 }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use super::logs;
 use super::serve::worker_environment;
+use crate::config::{Limits, SandboxMode, Workers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hw::{Devices, DevicesReport, Node, Roots};
 use crate::link::{Programs, Spawner};
 use crate::plan::DeviceChoice;
+use crate::sandbox::Confinements;
 use emit::Target;
 
 /// Show the GPUs of this machine, and what they have proved.
@@ -63,11 +65,16 @@ pub(super) fn look(choice: DeviceChoice) -> Result<Arc<Devices>> {
         .build()
         .map_err(|error| Error::internal("cannot start the runtime").with_source(error))?;
     runtime.block_on(async {
-        let spawner = Spawner::start(Programs::find()?, worker_environment())?;
+        let spawner = Spawner::start(Programs::find()?, worker_environment(), confinements())?;
         let devices = Devices::new(spawner, Roots::default(), choice);
         devices.look().await;
         Ok(devices)
     })
+}
+
+/// As far as the kernel goes: nobody has configured anything yet.
+fn confinements() -> Confinements {
+    Workers { sandbox: SandboxMode::Degrade, ..Workers::default() }.confinements(&Limits::default())
 }
 
 fn print_devices(args: &Args) -> Result<u8> {

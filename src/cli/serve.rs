@@ -15,13 +15,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::logs;
-use crate::config::{self, Config, StreamDefaults};
+use crate::config::{self, Config, SandboxMode, StreamDefaults, Workers};
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::http::{self, AdminState, ApiState, DeliveryOptions, RequestObserver, ServerOptions};
 use crate::hw::{Devices, Roots};
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
+use crate::sandbox::{self, ConfineError};
 use crate::stream::{Context, Streams};
 use files::Files;
 
@@ -78,7 +79,9 @@ struct Service {
 impl Service {
     async fn start(files: Files, config: Config) -> Result<ExitCode> {
         let signals = Signals::listen()?;
-        let spawner = Spawner::start(Programs::find()?, worker_environment())?;
+        check_sandbox(&config.workers)?;
+        let confinements = config.workers.confinements(&config.limits);
+        let spawner = Spawner::start(Programs::find()?, worker_environment(), confinements)?;
         let devices = Devices::new(spawner.clone(), Roots::default(), config.hardware.device.clone());
         let (metrics, events) = (Arc::new(Metrics::new()), Arc::new(Events::default()));
         let limits = config.limits.clone();
@@ -197,8 +200,11 @@ impl Service {
         if config == self.config {
             return;
         }
-        if config.server != self.config.server || config.limits != self.config.limits {
-            tracing::warn!("changes to 'server' and 'limits' take effect at the next start");
+        if config.server != self.config.server
+            || config.limits != self.config.limits
+            || config.workers != self.config.workers
+        {
+            tracing::warn!("changes to 'server', 'limits' and 'workers' take effect at the next start");
         }
         if config.hardware.device != self.config.hardware.device {
             let (devices, cancel) = (self.devices.clone(), self.cancel.clone());
@@ -241,6 +247,24 @@ impl Service {
                 tracing::warn!("second signal: leaving at once");
                 ExitCode::FAILURE
             }
+        }
+    }
+}
+
+/// Refuses to start where every worker would refuse to work, rather than fail camera by camera.
+fn check_sandbox(workers: &Workers) -> Result<()> {
+    match workers.sandbox {
+        SandboxMode::Enforce if !sandbox::is_landlock_there() => {
+            Err(Error::unavailable(ConfineError::NoLandlock.to_string()))
+        }
+        SandboxMode::Degrade if !sandbox::is_landlock_there() => {
+            tracing::warn!("this kernel has no Landlock: workers run without that layer, as workers.sandbox allows");
+            Ok(())
+        }
+        SandboxMode::Enforce | SandboxMode::Degrade => Ok(()),
+        SandboxMode::Off => {
+            tracing::warn!("workers run without a sandbox, as workers.sandbox says");
+            Ok(())
         }
     }
 }

@@ -88,6 +88,10 @@ limits! {
     device_pixels: PixelRate = PixelRate(None), from mega(1), to mega(1_000_000);
     /// How long an overloaded worker must keep up before it leaves out less again.
     overload_calm: Duration = secs(10), from secs(1), to secs(3600);
+    /// Open descriptors of a worker.
+    worker_files: u32 = 64, from 16, to 4096;
+    /// The largest file of an engine in bytes, memory files included.
+    worker_file_size: u64 = 0, from 0, to mib(4096);
 }
 
 /// Pixels per second, or `auto` (none): what this machine should be able to do.

@@ -14,12 +14,14 @@ mod tests;
 mod tree;
 mod values;
 mod watch;
+mod workers;
 
 pub use limits::{Limits, PixelRate};
 pub use mistake::{Mistake, Mistakes};
 pub use settings::{Config, Credentials, Hardware, Priority, Server, StreamDefaults, StreamSettings};
 pub use source::{RtspUrl, Source};
 pub use watch::{Watcher, watch};
+pub use workers::{SandboxMode, Workers};
 
 use std::collections::BTreeMap;
 use std::io;
@@ -68,10 +70,11 @@ const ROOT_KEYS: &[Key] = &[
     Key::map("limits"),
     Key::map("streams"),
     Key::unbuilt("sources"),
+    Key::map("workers"),
 ];
 
 /// The sections with fixed keys.
-const SECTIONS: &[TopSection] = &[SERVER, DEFAULTS, HARDWARE, LIMITS];
+const SECTIONS: &[TopSection] = &[SERVER, DEFAULTS, HARDWARE, LIMITS, workers::WORKERS];
 
 const SERVER: TopSection = TopSection {
     name: "server",
@@ -201,17 +204,19 @@ fn read_config(root: Vec<Entry>, lookups: &Lookups, report: &mut Report) -> Opti
         Section::open(&entry.node, section.name, section.keys, report)
     };
     let (server, hardware, defaults, limits) = (open(&SERVER), open(&HARDWARE), open(&DEFAULTS), open(&LIMITS));
+    let workers = open(&workers::WORKERS);
 
     let server = server.map(|section| read_server(&section, report)).unwrap_or_default();
     let hardware = hardware.map(|section| read_hardware(&section, report)).unwrap_or_default();
     let limits = limits::read(limits.as_ref(), report);
+    let workers = workers::read(workers.as_ref(), report);
     let password_files = PasswordFiles::From(lookups.file);
     let unset = StreamDefaults { policy: hardware.policy, ..StreamDefaults::default() };
     let login = defaults.as_ref().map(|section| stream::read_login(section, password_files, report));
     let defaults = defaults.map_or(unset.clone(), |section| stream::read_defaults(&section, &unset, report));
     let base = Base { defaults: &defaults, login: login.as_ref().unwrap_or(Login::NONE), password_files };
     let streams = root.entry("streams").map(|entry| read_streams(&entry.node, &base, &limits, report));
-    Some(Config { server, hardware, limits, streams: streams.unwrap_or_default(), defaults })
+    Some(Config { server, hardware, limits, streams: streams.unwrap_or_default(), defaults, workers })
 }
 
 fn read_server(section: &Section, report: &mut Report) -> Server {

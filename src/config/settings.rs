@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use super::limits::Limits;
 use super::source::Source;
+use super::workers::Workers;
 use crate::media::{RenditionRequest, StreamId, Transport};
 use crate::plan::{DeviceChoice, Policy};
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub defaults: StreamDefaults,
     /// The streams of all documents.
     pub streams: BTreeMap<StreamId, StreamSettings>,
+    /// What confines workers.
+    pub workers: Workers,
 }
 
 /// Addresses to listen on.

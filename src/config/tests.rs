@@ -58,8 +58,8 @@ fn the_example_is_right_and_complete() {
     let config = load_all(&[("camshaft.example.yaml", EXAMPLE)], &[]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let defaults = load_one("").unwrap();
     assert_eq!(
-        (config.server, config.hardware, &config.limits),
-        (defaults.server, defaults.hardware, &defaults.limits)
+        (config.server, config.hardware, &config.limits, config.workers),
+        (defaults.server, defaults.hardware, &defaults.limits, defaults.workers)
     );
     assert_eq!(config.defaults, defaults.defaults);
 

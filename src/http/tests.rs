@@ -14,6 +14,7 @@ use crate::hw::Roots;
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
 use crate::plan::DeviceChoice;
+use crate::sandbox::Confinements;
 use crate::stream::Context;
 
 /// What came back.
@@ -58,7 +59,7 @@ fn api_with(observer: Arc<Observed>) -> Router {
     let delivery = DeliveryOptions { stalled_consumer: Duration::from_secs(10), shutdown: CancellationToken::new() };
     // No test gets as far as starting a worker.
     let programs = Programs { camshaft: "/nonexistent".into(), engine: "/nonexistent".into() };
-    let spawner = Spawner::start(programs, vec![]).unwrap();
+    let spawner = Spawner::start(programs, vec![], Confinements::default()).unwrap();
     let devices = Devices::new(spawner.clone(), Roots::default(), DeviceChoice::Auto);
     let (metrics, events): (_, Arc<Events>) = (Arc::new(Metrics::new()), Arc::default());
     let context = Context::new(spawner, devices.clone(), events.clone(), metrics, Limits::default());

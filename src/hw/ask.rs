@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::link::{Capability, FromWorker, Program, Role, Spawner, ToWorker, Worker, WorkerEvent};
 use crate::plan::{DeviceError, DeviceTable};
+use crate::sandbox::Confinement;
 
 /// A driver that says nothing for this long hangs.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
@@ -41,6 +42,13 @@ pub(super) struct Trials {
     pub cut_short: Option<String>,
 }
 
+impl Trials {
+    /// Whether this capability is proved.
+    pub fn proves(&self, capability: Capability) -> bool {
+        self.tried.iter().any(|tried| tried.capability == capability && tried.failure.is_none())
+    }
+}
+
 /// Asks the driver of the node at `path` what it can do.
 pub(super) async fn probe(spawner: &Arc<Spawner>, path: &str) -> Answer {
     let mut worker = match begin(spawner, path, Role::Probe { device: path.to_owned() }).await {
@@ -58,30 +66,46 @@ pub(super) async fn probe(spawner: &Arc<Spawner>, path: &str) -> Answer {
     }
 }
 
-/// Tries what the node at `path` is said to be good for.
-pub(super) async fn trials(spawner: &Arc<Spawner>, path: &str, capabilities: Vec<Capability>) -> Trials {
-    let mut trials = Trials::default();
-    let mut worker = match begin(spawner, path, Role::Trial { device: path.to_owned(), capabilities }).await {
+/// Trials, and what the worker's sandbox refused meanwhile, where it was told to say so.
+pub(super) struct Attempt {
+    pub trials: Trials,
+    pub refused: Vec<String>,
+}
+
+/// Tries what the node at `path` is said to be good for, in a worker of this sandbox.
+pub(super) async fn attempt(
+    spawner: &Arc<Spawner>,
+    path: &str,
+    capabilities: Vec<Capability>,
+    confinement: &Confinement,
+) -> Attempt {
+    let role = Role::Trial { device: path.to_owned(), capabilities };
+    let mut worker = match begin_confined(spawner, path, role, confinement).await {
         Ok(worker) => worker,
-        Err(reason) => return Trials { cut_short: Some(reason), ..trials },
-    };
-    loop {
-        match next(&mut worker, TRIAL_PATIENCE).await {
-            Heard::Message(FromWorker::Ready) => {}
-            Heard::Message(FromWorker::Tried { capability, failure }) => {
-                trials.tried.push(Tried { capability, failure })
-            }
-            Heard::Message(FromWorker::TrialsDone) => return trials,
-            Heard::Message(FromWorker::Failed { message, .. }) => {
-                return Trials { cut_short: Some(message), ..trials };
-            }
-            Heard::Message(_) => return Trials { cut_short: Some("the worker said something else".into()), ..trials },
-            Heard::End(how) => {
-                let reason = format!("the trial's worker ended ({how})");
-                return Trials { cut_short: Some(reason), ..trials };
-            }
+        Err(reason) => {
+            return Attempt { trials: Trials { cut_short: Some(reason), ..Trials::default() }, refused: vec![] };
         }
-    }
+    };
+    let trials = hear_trials(&mut worker).await;
+    Attempt { trials, refused: worker.refused() }
+}
+
+async fn hear_trials(worker: &mut Worker) -> Trials {
+    let mut tried = Vec::new();
+    let mut is_done = false;
+    let cut_short = loop {
+        match next(worker, TRIAL_PATIENCE).await {
+            Heard::Message(FromWorker::Ready) => {}
+            Heard::Message(FromWorker::Tried { capability, failure }) => tried.push(Tried { capability, failure }),
+            // Its last words are still to come.
+            Heard::Message(FromWorker::TrialsDone) => is_done = true,
+            Heard::End(_) if is_done => break None,
+            Heard::Message(FromWorker::Failed { message, .. }) => break Some(message),
+            Heard::Message(_) => break Some("the worker said something else".into()),
+            Heard::End(how) => break Some(format!("the trial's worker ended ({how})")),
+        }
+    };
+    Trials { tried, cut_short }
 }
 
 /// What a driver says goes to terminals and logs.
@@ -90,8 +114,18 @@ fn printable(text: &str) -> String {
 }
 
 async fn begin(spawner: &Arc<Spawner>, path: &str, role: Role) -> Result<Worker, String> {
+    begin_confined(spawner, path, role, spawner.confinement(Program::Engine)).await
+}
+
+async fn begin_confined(
+    spawner: &Arc<Spawner>,
+    path: &str,
+    role: Role,
+    confinement: &Confinement,
+) -> Result<Worker, String> {
     let worker = spawner.worker(Program::Engine, path).await.map_err(|error| error.chain())?;
     // A worker that is gone says so when it is read.
+    let _ = worker.send(ToWorker::Confine(confinement.clone()), Bytes::new()).await;
     let _ = worker.send(ToWorker::Begin(role), Bytes::new()).await;
     Ok(worker)
 }

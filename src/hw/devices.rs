@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::ask::{Answer, Trials, probe, trials};
+use super::ask::{Answer, Trials, probe};
 use super::clocks::Clocks;
 use super::device::{Device, gpu_report, worth_trying};
 use super::nodes::{Gpu, Node, OwnIds, Roots};
 use super::remedy::{Trouble, explain, not_probed};
 use super::report::{DeviceReport, DevicesReport};
+use super::trials::trials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Spawner;
 use crate::metrics::Metrics;

@@ -9,6 +9,7 @@ mod generation;
 mod nodes;
 mod remedy;
 mod report;
+mod trials;
 
 pub use devices::{Devices, Lease};
 pub use generation::driver_package;

@@ -1,13 +1,15 @@
 //! The RTSP handshake: from a task to a camera that plays.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use retina::client::{
-    Credentials, Demuxed, InitialTimestampPolicy, PlayOptions, Session, SessionGroup, SessionIdPolicy, SessionOptions,
-    SetupOptions, Stream, TcpTransportOptions, TeardownPolicy, UdpTransportOptions, UnassignedChannelDataPolicy,
+    Credentials, Demuxed, Described, InitialTimestampPolicy, PlayOptions, Session, SessionGroup, SessionIdPolicy,
+    SessionOptions, SetupOptions, Stream, TcpTransportOptions, TeardownPolicy, UdpTransportOptions,
+    UnassignedChannelDataPolicy,
 };
 use retina::codec::{FrameFormat, ParametersRef};
 use tokio::time::timeout;
@@ -46,19 +48,25 @@ pub(super) struct AudioTrack {
 }
 
 /// Connects, logs in and sets the camera playing, all within the task's `connect_ms`.
-pub(super) async fn open(task: &IngestTask, sessions: &Arc<SessionGroup>) -> Result<Camera, Failure> {
+pub(super) async fn open(
+    task: &IngestTask,
+    addresses: &[SocketAddr],
+    sessions: &Arc<SessionGroup>,
+) -> Result<Camera, Failure> {
     let deadline = Duration::from_millis(task.connect_ms.into());
-    timeout(deadline, handshake(task, sessions)).await.unwrap_or_else(|_| {
+    timeout(deadline, handshake(task, addresses, sessions)).await.unwrap_or_else(|_| {
         let message = format!("the camera did not complete the RTSP handshake within {deadline:?}");
         Err(Failure::new(FailureKind::Connect, message))
     })
 }
 
-async fn handshake(task: &IngestTask, sessions: &Arc<SessionGroup>) -> Result<Camera, Failure> {
+async fn handshake(
+    task: &IngestTask,
+    addresses: &[SocketAddr],
+    sessions: &Arc<SessionGroup>,
+) -> Result<Camera, Failure> {
     let refused = |error: retina::Error| Failure::in_handshake(&error, task);
-    let url = Url::parse(&task.url)
-        .map_err(|error| Failure::new(FailureKind::Connect, format!("the camera's URL cannot be read: {error}")))?;
-    let mut session = Session::describe(url, session_options(task, sessions)).await.map_err(refused)?;
+    let mut session = describe(task, addresses, sessions).await?;
     let video = pick_video(session.streams())?;
     let mut audio = pick_audio(session.streams());
     session.setup(video.index, setup_options(task)).await.map_err(refused)?;
@@ -73,6 +81,35 @@ async fn handshake(task: &IngestTask, sessions: &Arc<SessionGroup>) -> Result<Ca
     let play_options = PlayOptions::default().initial_timestamp(InitialTimestampPolicy::Permissive);
     let media = session.play(play_options).await.and_then(Session::demuxed).map_err(refused)?;
     Ok(Camera { media, video, audio })
+}
+
+/// Asks at each address until one can be connected to.
+async fn describe(
+    task: &IngestTask,
+    addresses: &[SocketAddr],
+    sessions: &Arc<SessionGroup>,
+) -> Result<Session<Described>, Failure> {
+    let mut failure = Failure::new(FailureKind::Connect, "the camera's name has no address");
+    for address in addresses {
+        let url = at(&task.url, *address)?;
+        match Session::describe(url, session_options(task, sessions)).await {
+            Ok(session) => return Ok(session),
+            Err(error) => failure = Failure::in_handshake(&error, task),
+        }
+        if !failure.is_of(FailureKind::Connect) {
+            break;
+        }
+    }
+    Err(failure)
+}
+
+/// The camera's URL with its address for its name: a sandbox resolves no names.
+fn at(url: &str, address: SocketAddr) -> Result<Url, Failure> {
+    let unreadable =
+        |error: String| Failure::new(FailureKind::Connect, format!("the camera's URL cannot be read: {error}"));
+    let mut url = Url::parse(url).map_err(|error| unreadable(error.to_string()))?;
+    url.set_ip_host(address.ip()).map_err(|()| unreadable("it has no host".into()))?;
+    Ok(url)
 }
 
 fn session_options(task: &IngestTask, sessions: &Arc<SessionGroup>) -> SessionOptions {

@@ -41,6 +41,10 @@ impl Failure {
         Self { kind, message: message.into() }
     }
 
+    pub(super) fn is_of(&self, kind: FailureKind) -> bool {
+        self.kind == kind
+    }
+
     /// An error before PLAY was answered.
     pub(super) fn in_handshake(error: &retina::Error, task: &IngestTask) -> Self {
         match error.status_code() {

@@ -16,6 +16,7 @@ mod sandbox;
 mod timeline;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::ExitCode;
@@ -27,8 +28,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::time::timeout;
 
-use crate::link::wire::{receive_async, send_async};
+use crate::link::wire::{receive, receive_async, send, send_async};
 use crate::link::{FromWorker, IngestTask, Role, ToWorker};
+use crate::sandbox::Confinement;
 use failure::End;
 use relay::Relay;
 
@@ -46,29 +48,45 @@ pub fn run() -> ExitCode {
 
 fn serve_standard_input() -> io::Result<()> {
     sandbox::die_with_parent()?;
-    sandbox::enter()?;
-    let link = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    link.set_nonblocking(true)?;
+    let mut link = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let (confinement, task) = receive_task(&mut link)?;
+    // Makes sockets of its own, which the sandbox forbids, but no thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(async { serve(UnixStream::from_std(link)?).await })
+    let addresses = match sandbox::enter(&confinement, &task) {
+        Ok((confined, addresses)) => {
+            send(&mut link, &FromWorker::Confined(confined), &[])?;
+            addresses
+        }
+        Err(failure) => return send(&mut link, &failure.into_message(&task), &[]),
+    };
+    link.set_nonblocking(true)?;
+    runtime.block_on(async { serve(UnixStream::from_std(link)?, task, &addresses).await })
 }
 
-/// Does the one task that comes over `link`, until [`ToWorker::Stop`], the link's end or the camera's failure.
+/// The task, and what is to confine the process before it begins.
+fn receive_task(link: &mut StdUnixStream) -> io::Result<(Confinement, IngestTask)> {
+    let mut confinement = Confinement::default();
+    loop {
+        match receive(link)? {
+            Some((ToWorker::Confine(wanted), _)) => confinement = wanted,
+            Some((ToWorker::Begin(Role::Ingest(task)), _)) => return Ok((confinement, task)),
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "an ingest worker begins with its task")),
+        }
+    }
+}
+
+/// Fetches the camera at one of `addresses`, until [`ToWorker::Stop`], the link's end or the camera's failure.
 ///
 /// # Errors
 /// Those of the link.
-async fn serve(link: UnixStream) -> io::Result<()> {
+async fn serve(link: UnixStream, task: IngestTask, addresses: &[SocketAddr]) -> io::Result<()> {
     let (mut from_supervisor, mut to_supervisor) = link.into_split();
-    let task = match receive_async(&mut from_supervisor).await? {
-        Some((ToWorker::Begin(Role::Ingest(task)), _)) => task,
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "an ingest worker begins with its task")),
-    };
     send_async(&mut to_supervisor, &FromWorker::Ready, &[]).await?;
     let sessions = Arc::new(SessionGroup::default());
     let ended = tokio::select! {
         // Stop, the link's end and a broken link all mean the same.
         _ = receive_async::<ToWorker>(&mut from_supervisor) => Ok(()),
-        end = ingest(&task, &sessions, &mut to_supervisor) => match end {
+        end = ingest(&task, addresses, &sessions, &mut to_supervisor) => match end {
             End::Failed(failure) => send_async(&mut to_supervisor, &failure.into_message(&task), &[]).await,
             End::Link(error) => Err(error),
         },
@@ -79,8 +97,13 @@ async fn serve(link: UnixStream) -> io::Result<()> {
 }
 
 /// Fetches `task`'s camera until something ends it.
-async fn ingest(task: &IngestTask, sessions: &Arc<SessionGroup>, link: &mut OwnedWriteHalf) -> End {
-    match camera::open(task, sessions).await {
+async fn ingest(
+    task: &IngestTask,
+    addresses: &[SocketAddr],
+    sessions: &Arc<SessionGroup>,
+    link: &mut OwnedWriteHalf,
+) -> End {
+    match camera::open(task, addresses, sessions).await {
         Ok(camera) => Relay::new(camera, link).run(task).await,
         Err(failure) => End::Failed(failure),
     }

@@ -154,9 +154,9 @@ struct Session {
 
 impl Session {
     async fn start(task: IngestTask) -> Self {
-        let (mut link, end) = UnixStream::pair().unwrap();
-        let worker = tokio::spawn(serve(end));
-        send_async(&mut link, &ToWorker::Begin(Role::Ingest(task)), &[]).await.unwrap();
+        let (link, end) = UnixStream::pair().unwrap();
+        let addresses = url::Url::parse(&task.url).unwrap().socket_addrs(|| None).unwrap();
+        let worker = tokio::spawn(async move { serve(end, task, &addresses).await });
         let mut session = Self { link, worker };
         assert!(matches!(session.next().await, (FromWorker::Ready, _)));
         session

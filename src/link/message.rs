@@ -7,6 +7,7 @@ use crate::media::{
     VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
+use crate::sandbox::{Confined, Confinement};
 
 /// Names a rendition within one pixels worker.
 pub type RenditionId = u32;
@@ -140,6 +141,9 @@ pub enum ToWorker {
     Stop,
     /// Pixels decoded on the CPU: how much work to put into the packets that follow.
     Effort(Effort),
+    /// Before the role: what confines the worker once it has one. The last such message counts; without any, the worker
+    /// takes [`Confinement::default`].
+    Confine(Confinement),
 }
 
 /// How much work a decoder on the CPU does: the steps of the overload ladder, each with those before it.
@@ -315,4 +319,7 @@ pub enum FromWorker {
     TrialsDone,
     /// Probe: what the driver says, or why there is no saying.
     Probed(Result<DeviceTable, DeviceError>),
+    /// Any role: what holds the worker from now on; before everything else that it says. Kept by
+    /// [`super::Worker::confined`].
+    Confined(Confined),
 }

@@ -1,6 +1,7 @@
 //! Starting workers. A process's parent-death signal fires when the *thread* that spawned it ends, so one thread that
 //! lives as long as the supervisor does all the spawning.
 
+use bytes::Bytes;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,9 +10,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::stderr::{self, Label};
+use super::ToWorker;
+use super::stderr::{self, Label, Refused, Words};
 use super::worker::Worker;
 use crate::error::{Error, Result};
+use crate::sandbox::{Confinement, Confinements};
 
 /// Which program a worker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +61,8 @@ impl Programs {
 
 /// How long after a worker was taken the next spare is started.
 const SPARE_DELAY: Duration = Duration::from_secs(1);
+/// The first descriptor after standard error.
+const FIRST_DESCRIPTOR: i32 = 3;
 
 struct Order {
     program: Program,
@@ -69,15 +74,22 @@ struct Order {
 #[derive(Debug)]
 pub struct Spawner {
     orders: mpsc::UnboundedSender<Order>,
+    confinements: Confinements,
     spare: Mutex<Option<Worker>>,
 }
 
 impl Spawner {
-    /// Starts the spawning thread. Workers see only `environment`. Call within a tokio runtime.
+    /// Starts the spawning thread. Workers see only `environment`, and are confined. Call within a tokio runtime.
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn start(programs: Programs, environment: Vec<(OsString, OsString)>) -> Result<Arc<Self>> {
+    pub fn start(
+        programs: Programs,
+        environment: Vec<(OsString, OsString)>,
+        confinements: Confinements,
+    ) -> Result<Arc<Self>> {
+        // What this program was started with is none of the workers' business; its own descriptors are marked as made.
+        close_fds::set_fds_cloexec(FIRST_DESCRIPTOR, &[]);
         let (orders, mut queue) = mpsc::unbounded_channel::<Order>();
         let runtime = Handle::current();
         std::thread::Builder::new()
@@ -91,7 +103,7 @@ impl Spawner {
                 }
             })
             .map_err(|error| Error::internal("cannot start the spawning thread").with_source(error))?;
-        Ok(Arc::new(Self { orders, spare: Mutex::default() }))
+        Ok(Arc::new(Self { orders, confinements, spare: Mutex::default() }))
     }
 
     /// A new worker whose log lines carry `label`; for an engine the spare one, if it is ready.
@@ -137,14 +149,25 @@ impl Spawner {
         self.spare.lock().await.take();
     }
 
+    /// What confines workers of `program`.
+    pub fn confinement(&self, program: Program) -> &Confinement {
+        match program {
+            Program::Ingest => &self.confinements.ingest,
+            Program::Engine => &self.confinements.engine,
+        }
+    }
+
     async fn order(&self, program: Program, label: &str) -> Result<Worker> {
         let (done, result) = oneshot::channel();
         let gone = || Error::internal("the spawning thread has ended");
         self.orders.send(Order { program, label: label.into(), done }).map_err(|_| gone())?;
-        result
+        let worker = result
             .await
             .map_err(|_| gone())?
-            .map_err(|error| Error::unavailable(format!("cannot start a worker ({program:?})")).with_source(error))
+            .map_err(|error| Error::unavailable(format!("cannot start a worker ({program:?})")).with_source(error))?;
+        // A worker that is gone says so when it is read.
+        let _ = worker.send(ToWorker::Confine(self.confinement(program).clone()), Bytes::new()).await;
+        Ok(worker)
     }
 }
 
@@ -167,8 +190,10 @@ fn spawn(
         .kill_on_drop(true)
         .spawn()?;
     let label = Label::new(label);
-    if let Some(pipe) = child.stderr.take() {
-        tokio::spawn(stderr::log_lines(pipe, child.id().unwrap_or_default(), label.clone()));
-    }
-    Ok(Worker::new(child, tokio::net::UnixStream::from_std(own)?, label))
+    let refused = Refused::default();
+    let pipe = child.stderr.take();
+    let lines = pipe.map(|pipe| {
+        tokio::spawn(stderr::log_lines(pipe, child.id().unwrap_or_default(), label.clone(), refused.clone()))
+    });
+    Ok(Worker::new(child, tokio::net::UnixStream::from_std(own)?, label, Words { lines, refused }))
 }

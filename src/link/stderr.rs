@@ -5,9 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::process::ChildStderr;
+use tokio::task::JoinHandle;
 
 const LINES_A_SECOND: u32 = 20;
 const LINE_BYTES: usize = 1024;
+/// What a line begins with that says what the sandbox refused.
+const REFUSAL: &str = "SANDBOX ";
+/// Refusals that are kept.
+const REFUSALS: usize = 32;
 
 /// Whose lines they are; a spare engine gets its stream later.
 #[derive(Clone, Debug)]
@@ -27,12 +32,42 @@ impl Label {
     }
 }
 
+/// What a worker's sandbox refused, as the worker itself says: `openat /etc/passwd`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refused(Arc<Mutex<Vec<String>>>);
+
+impl Refused {
+    fn note(&self, refusal: &str) {
+        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let refusal: String = refusal.chars().filter(|character| !character.is_control()).collect();
+        if refused.len() < REFUSALS && !refused.contains(&refusal) {
+            refused.push(refusal);
+        }
+    }
+
+    /// So far, each once.
+    pub(super) fn get(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What is heard from a worker beside its link.
+#[derive(Debug)]
+pub(super) struct Words {
+    /// Ends with the pipe.
+    pub lines: Option<JoinHandle<()>>,
+    pub refused: Refused,
+}
+
 /// Logs what comes until the pipe closes.
-pub(super) async fn log_lines(pipe: ChildStderr, pid: u32, label: Label) {
+pub(super) async fn log_lines(pipe: ChildStderr, pid: u32, label: Label, refused: Refused) {
     let mut lines = BufReader::with_capacity(LINE_BYTES, pipe);
     let mut window = Instant::now();
     let (mut logged, mut suppressed) = (0u32, 0u64);
     while let Some(line) = next_line(&mut lines).await {
+        if let Some(refusal) = line.strip_prefix(REFUSAL) {
+            refused.note(refusal);
+        }
         if window.elapsed() >= Duration::from_secs(1) {
             if suppressed > 0 {
                 tracing::warn!(stream = %label.get(), pid, suppressed, "a worker's log lines were left out");
@@ -75,6 +110,7 @@ fn log(line: &str, pid: u32, stream: &str) {
         "INFO" => tracing::info!(stream, pid, "worker: {text}"),
         // Which driver libva tries, each time.
         "libva" if text.starts_with("info:") => tracing::debug!(stream, pid, "worker: {line}"),
+        "SANDBOX" => tracing::warn!(stream, pid, "worker: the sandbox refused {text}"),
         "DEBUG" | "TRACE" => tracing::debug!(stream, pid, "worker: {text}"),
         _ => tracing::warn!(stream, pid, "worker: {line}"),
     }

@@ -3,20 +3,24 @@
 use bytes::Bytes;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::stderr::Label;
+use super::stderr::{Label, Refused, Words};
 use super::{FromWorker, ToWorker, wire};
+use crate::sandbox::{Confined, SystemCall};
 
 /// Messages queued towards a worker; what does not fit waits at its source, where it can be dropped sensibly.
 const OUTBOX: usize = 8;
 /// Messages queued from a worker; its owner takes them as they come.
 const INBOX: usize = 16;
+/// How long a worker's standard error is read after its end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+const SIGSYS: i32 = rustix::process::Signal::SYS.as_raw();
 
 /// A worker process. Dropping it kills the process.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub struct Worker {
     exit: oneshot::Receiver<Exit>,
     kill: CancellationToken,
     label: Label,
+    confined: Arc<OnceLock<Confined>>,
+    refused: Refused,
     _kill_on_drop: DropGuard,
 }
 
@@ -54,7 +60,7 @@ pub struct Exit {
 }
 
 impl Worker {
-    pub(super) fn new(child: Child, socket: UnixStream, label: Label) -> Self {
+    pub(super) fn new(child: Child, socket: UnixStream, label: Label, words: Words) -> Self {
         let pid = child.id().unwrap_or_default();
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
         let (incoming, inbox) = mpsc::channel(INBOX);
@@ -62,10 +68,11 @@ impl Worker {
         let kill = CancellationToken::new();
         let (reader, writer) = socket.into_split();
         tokio::spawn(write(writer, outgoing));
-        tokio::spawn(read(reader, incoming, kill.clone()));
-        tokio::spawn(reap(child, kill.clone(), exited));
+        let (confined, refused) = (Arc::<OnceLock<Confined>>::default(), words.refused.clone());
+        tokio::spawn(read(reader, Inbox { incoming, confined: confined.clone() }, kill.clone()));
+        tokio::spawn(reap(child, kill.clone(), words, exited));
         let guard = kill.clone().drop_guard();
-        Self { pid, outbox, inbox, exit, kill, label, _kill_on_drop: guard }
+        Self { pid, outbox, inbox, exit, kill, label, confined, refused, _kill_on_drop: guard }
     }
 
     /// What the worker says next, or how it ended. Cancel-safe.
@@ -94,6 +101,17 @@ impl Worker {
     /// Whether the process may still be running.
     pub fn is_alive(&self) -> bool {
         !self.outbox.is_closed() && !self.kill.is_cancelled()
+    }
+
+    /// What holds the worker, once it has said so.
+    pub fn confined(&self) -> Option<&Confined> {
+        self.confined.get()
+    }
+
+    /// What the worker says that its sandbox refused: a system call's name, and the path of an open. Whole once it has
+    /// ended.
+    pub fn refused(&self) -> Vec<String> {
+        self.refused.get()
     }
 
     /// Says in the log whose lines the worker's standard error are.
@@ -131,11 +149,19 @@ async fn write(mut socket: tokio::net::unix::OwnedWriteHalf, mut outgoing: mpsc:
     }
 }
 
-async fn read(mut socket: tokio::net::unix::OwnedReadHalf, incoming: mpsc::Sender<Incoming>, kill: CancellationToken) {
+/// Where messages go.
+struct Inbox {
+    incoming: mpsc::Sender<Incoming>,
+    confined: Arc<OnceLock<Confined>>,
+}
+
+async fn read(mut socket: tokio::net::unix::OwnedReadHalf, inbox: Inbox, kill: CancellationToken) {
     loop {
         match wire::receive_async(&mut socket).await {
+            // Whoever says it twice is not believed.
+            Ok(Some((FromWorker::Confined(confined), _))) => _ = inbox.confined.set(confined),
             Ok(Some(message)) => {
-                if incoming.send(message).await.is_err() {
+                if inbox.incoming.send(message).await.is_err() {
                     return;
                 }
             }
@@ -151,7 +177,7 @@ async fn read(mut socket: tokio::net::unix::OwnedReadHalf, incoming: mpsc::Sende
     }
 }
 
-async fn reap(mut child: Child, kill: CancellationToken, exited: oneshot::Sender<Exit>) {
+async fn reap(mut child: Child, kill: CancellationToken, words: Words, exited: oneshot::Sender<Exit>) {
     let status = tokio::select! {
         status = child.wait() => status,
         () = kill.cancelled() => {
@@ -160,21 +186,32 @@ async fn reap(mut child: Child, kill: CancellationToken, exited: oneshot::Sender
             child.wait().await
         }
     };
+    if let Some(lines) = words.lines {
+        // Its last words say why. The pipe ends with the process, but for one that has handed it on.
+        let _ = tokio::time::timeout(LAST_WORDS, lines).await;
+    }
     let description = match status {
-        Ok(status) => describe(status),
+        Ok(status) => describe(status, &words.refused.get()),
         Err(error) => format!("cannot be waited for: {error}"),
     };
     let _ = exited.send(Exit { description });
 }
 
-fn describe(status: ExitStatus) -> String {
+fn describe(status: ExitStatus, refused: &[String]) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => {
             let known = rustix::process::Signal::from_named_raw(signal).map(|signal| format!("{signal:?}"));
             // rustix prints `"Signal::KILL"`, quotes included.
             let name = known.as_deref().and_then(|text| text.trim_matches('"').rsplit("::").next());
-            format!("killed by signal {signal}{}", name.map(|name| format!(" ({name})")).unwrap_or_default())
+            // Metrics have this as a label: only names that exist.
+            let call = refused.last().and_then(|words| words.split(' ').next()?.parse::<SystemCall>().ok());
+            let why = match (signal == SIGSYS, call) {
+                (false, _) => String::new(),
+                (true, Some(call)) => format!(": its sandbox does not allow {call}"),
+                (true, None) => ": a system call that its sandbox does not allow".into(),
+            };
+            format!("killed by signal {signal}{}{why}", name.map(|name| format!(" ({name})")).unwrap_or_default())
         }
         (None, None) => "ended".into(),
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
-use super::status::{State, WorkerStatus};
+use super::status::{SandboxStatus, State, WorkerStatus};
 use crate::events::{Change, Events, Topic};
 use crate::link::usage;
 use crate::media::{AudioConfig, VideoConfig};
@@ -49,6 +49,8 @@ pub struct Facts {
     pub clock_jumps: u64,
     /// The worker that reads the source.
     pub worker: Option<u32>,
+    /// What holds it.
+    pub sandbox: Option<SandboxStatus>,
     /// Workers that ended unasked.
     pub restarts: u64,
     window: Window,
@@ -78,6 +80,7 @@ impl SourceFacts {
             lost: 0,
             clock_jumps: 0,
             worker: None,
+            sandbox: None,
             restarts: 0,
             window,
         };
@@ -159,7 +162,8 @@ impl SourceFacts {
 }
 
 /// A process as the status shows it; `None` once it is gone.
-pub fn worker_status(pid: u32, restarts: u64) -> Option<WorkerStatus> {
+pub fn worker_status(pid: u32, restarts: u64, sandbox: Option<SandboxStatus>) -> Option<WorkerStatus> {
     let usage = usage(pid)?;
-    Some(WorkerStatus { pid, restarts, rss_bytes: usage.rss_bytes, cpu_seconds: usage.cpu_seconds, gpu_seconds: None })
+    let (rss_bytes, cpu_seconds) = (usage.rss_bytes, usage.cpu_seconds);
+    Some(WorkerStatus { pid, restarts, rss_bytes, cpu_seconds, gpu_seconds: None, sandbox })
 }

@@ -318,10 +318,10 @@ impl Stream {
             consumers: self.consumer_count() as u64,
             ring: RingStatus { seconds: ring.seconds, bytes: ring.bytes, joinable: ring.joinable },
             workers: WorkersStatus {
-                ingest: facts.worker.and_then(|pid| facts::worker_status(pid, facts.restarts)),
+                ingest: facts.worker.and_then(|pid| facts::worker_status(pid, facts.restarts, facts.sandbox)),
                 pixels: pixels
                     .worker
-                    .and_then(|pid| facts::worker_status(pid, pixels.restarts))
+                    .and_then(|pid| facts::worker_status(pid, pixels.restarts, pixels.sandbox))
                     .map(|worker| WorkerStatus { gpu_seconds: pixels.gpu_seconds, ..worker }),
             },
         }

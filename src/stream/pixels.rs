@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::Context;
 use super::facts::SourceFacts;
 use super::rendition::{Rendition, RenditionKey};
-use super::status::RenditionStatus;
+use super::status::{RenditionStatus, SandboxStatus};
 use crate::config::Priority;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::RenditionId;
@@ -99,6 +99,8 @@ pub struct PixelsFacts {
     pub renditions: Vec<Arc<Rendition>>,
     /// What is given up for want of room or time, and why.
     pub load: (Load, Option<String>),
+    /// What holds the worker.
+    pub sandbox: Option<SandboxStatus>,
 }
 
 impl View {
@@ -285,6 +287,7 @@ impl PixelsTask {
             facts.worker = None;
             facts.gpu_seconds = None;
             facts.accel = None;
+            facts.sandbox = None;
         });
         tracing::debug!(stream = self.setup.metrics.id(), pid, ?ended, "pixels worker ended");
         ended

@@ -9,13 +9,14 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::context::Context;
 use super::facts::SourceFacts;
-use super::status::State;
+use super::status::{SandboxStatus, State};
 use super::timeline::Timeline;
 use crate::config::{Source, StreamSettings};
 use crate::link::{FailureKind, FromWorker, IngestTask, Program, Role, ToWorker, Worker, WorkerEvent, usage};
 use crate::media::{AudioConfig, MAX_ACCESS_UNIT, Packet, PacketHeader, Track, TrackConfig, VideoConfig};
 use crate::metrics::StreamMetrics;
 use crate::ring::Ring;
+use crate::sandbox::Confined;
 use secrecy::ExposeSecret;
 
 /// A worker that is asked to end has this long for saying goodbye to the camera.
@@ -165,7 +166,7 @@ impl Connection<'_> {
         let _ = worker.send(ToWorker::Begin(role), Bytes::new()).await;
         let ended = self.read(&mut worker).await;
         worker.stop(STOP_GRACE).await;
-        self.task.facts.update(|facts| facts.worker = None);
+        self.task.facts.update(|facts| (facts.worker, facts.sandbox) = (None, None));
         ended
     }
 
@@ -199,6 +200,7 @@ impl Connection<'_> {
                     let message = format!("the worker that reads the source died ({})", exit.description);
                     return Ended::Failed { kind: FailureKind::Protocol, message };
                 }
+                WorkerEvent::Message(FromWorker::Ready, _) => self.show_sandbox(worker.confined()),
                 WorkerEvent::Message(FromWorker::Failed { kind, message }, _) => {
                     return Ended::Failed { kind, message };
                 }
@@ -215,10 +217,16 @@ impl Connection<'_> {
         }
     }
 
+    fn show_sandbox(&self, confined: Option<&Confined>) {
+        let metrics = &self.task.metrics;
+        let is_enforced = confined.is_some_and(Confined::is_enforced);
+        metrics.all.worker_sandboxed.with_label_values(&[metrics.id(), "ingest"]).set(is_enforced.into());
+        self.task.facts.update(|facts| facts.sandbox = confined.map(SandboxStatus::from));
+    }
+
     /// Takes one message; an error is a breach of the link's contract.
     fn take(&mut self, message: FromWorker, payload: Bytes) -> Result<(), String> {
         match message {
-            FromWorker::Ready => {}
             FromWorker::VideoConfig(config) => self.take_video_config(config)?,
             FromWorker::AudioConfig(config) => {
                 let config = Arc::new(config);

@@ -4,6 +4,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
+use crate::sandbox::Confined;
+
 /// Where a stream is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -171,4 +173,23 @@ pub struct WorkerStatus {
     pub cpu_seconds: f64,
     /// GPU engine time in seconds, where the kernel says.
     pub gpu_seconds: Option<f64>,
+    /// What holds it; null until it has a role.
+    pub sandbox: Option<SandboxStatus>,
+}
+
+/// What holds a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SandboxStatus {
+    /// `enforced`, `degraded` where the kernel lacks a required layer, or `off` by the setting.
+    pub state: String,
+    /// The layers that the kernel lacks, wholly or in part, of `files`, `network` and `system_calls`. `network` is not
+    /// required.
+    pub missing: Vec<String>,
+}
+
+impl From<&Confined> for SandboxStatus {
+    fn from(confined: &Confined) -> Self {
+        let missing = confined.missing.iter().map(|layer| layer.name().to_owned()).collect();
+        Self { state: confined.state().to_owned(), missing }
+    }
 }

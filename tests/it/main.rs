@@ -15,4 +15,5 @@ mod outputs;
 mod readme;
 mod recovery;
 mod reload;
+mod sandbox;
 mod shutdown;

@@ -8,10 +8,12 @@ mod pixels;
 mod probe;
 mod trial;
 
-use camshaft::link::{FailureKind, Role, ToWorker};
+use camshaft::link::{FailureKind, FromWorker, Role, ToWorker};
+use camshaft::sandbox::{Confinement, Needs};
 use std::io;
+use std::path::Path;
 
-use crate::{av, sandbox};
+use crate::{av, sandbox, va};
 use gpu::Gpu;
 pub use link::{End, Link};
 
@@ -20,14 +22,17 @@ pub use link::{End, Link};
 /// # Errors
 /// Why the worker ends other than by being told to.
 pub fn run(link: &mut Link) -> Result<(), End> {
-    let (ToWorker::Begin(role), _) = link.receive()? else {
-        return Err(protocol("the first message is not a role"));
-    };
-    // The driver opens files and maps memory as it likes; what comes from outside is read only behind the limits.
+    let (confinement, role) = receive_role(link)?;
+    // The driver opens files and maps memory as it likes; what comes from outside is read only behind the sandbox.
     let gpu = Gpu::open_for(&role)?;
-    sandbox::confine().map_err(|(what, error)| {
-        End::failed(FailureKind::Codec, format!("cannot limit the worker's {what}: {error}"))
-    })?;
+    let asked = match &role {
+        Role::Probe { device } => Some(va::Driver::open(Path::new(device))),
+        _ => None,
+    };
+    let needs = if gpu.is_some() || asked.is_some() { Needs::Device } else { Needs::Nothing };
+    let confined = sandbox::confine(&confinement, needs)
+        .map_err(|error| End::failed(FailureKind::Unsupported, error.to_string()))?;
+    link.send(&FromWorker::Confined(confined), &[])?;
     match role {
         Role::Pixels(task) => pixels::run(&task, gpu, link),
         Role::Trial { capabilities, .. } => match gpu {
@@ -35,10 +40,25 @@ pub fn run(link: &mut Link) -> Result<(), End> {
             None => Err(protocol("a trial is of a device")),
         },
         Role::Pattern(source) => pattern::run(&source, link),
-        Role::Probe { device } => probe::run(&device, link),
+        Role::Probe { .. } => match asked {
+            Some(driver) => probe::run(driver, link),
+            None => Err(protocol("a probe is of a device")),
+        },
         Role::Ingest(_) => {
             let message = "ingest runs in 'camshaft worker ingest', not in camshaft-engine";
             Err(End::failed(FailureKind::Unsupported, message))
+        }
+    }
+}
+
+/// The role, and what is to confine the process before it plays it.
+fn receive_role(link: &mut Link) -> Result<(Confinement, Role), End> {
+    let mut confinement = Confinement::default();
+    loop {
+        match link.receive()? {
+            (ToWorker::Confine(wanted), _) => confinement = wanted,
+            (ToWorker::Begin(role), _) => return Ok((confinement, role)),
+            _ => return Err(protocol("the first message is not a role")),
         }
     }
 }

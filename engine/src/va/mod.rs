@@ -13,28 +13,45 @@ use std::rc::Rc;
 /// `VA_ATTRIB_NOT_SUPPORTED`.
 const NOT_SUPPORTED: u32 = 0x8000_0000;
 
-/// The table of the driver that libva chooses for the render node `device`.
-///
-/// # Errors
-/// What stands in the way of one.
-pub fn table(device: &Path) -> Result<DeviceTable, DeviceError> {
-    let display = Display::open_drm_display(device).map_err(open_error)?;
-    let vendor_string = display
-        .query_vendor_string()
-        .map_err(|text| DeviceError::Query { call: "vaQueryVendorString".into(), text: text.into() })?;
-    let profiles = display.query_config_profiles().map_err(|error| query_error("vaQueryConfigProfiles", &error))?;
-    let mut entries = Vec::new();
-    for profile in profiles.into_iter().filter_map(Profile::from_number) {
-        let number = number_of(Profile::ALL, profile);
-        let entrypoints = display
-            .query_config_entrypoints(number)
-            .map_err(|error| query_error("vaQueryConfigEntrypoints", &error))?;
-        let known = entrypoints.into_iter().filter_map(|number| Entrypoint::from_number(number.cast_signed()));
-        for entrypoint in known {
-            entries.push(entry(&display, profile, entrypoint));
-        }
+/// A driver that is open.
+pub struct Driver {
+    display: Rc<Display>,
+    name: Option<String>,
+}
+
+impl Driver {
+    /// Opens the driver that libva chooses for the render node `device`. Opens files; [`Driver::table`] does not.
+    ///
+    /// # Errors
+    /// What stands in the way of one.
+    pub fn open(device: &Path) -> Result<Self, DeviceError> {
+        let display = Display::open_drm_display(device).map_err(open_error)?;
+        Ok(Self { display, name: loaded_driver() })
     }
-    Ok(DeviceTable { va_driver: loaded_driver(), vendor_string, entries })
+
+    /// What it says that it can do.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn table(&self) -> Result<DeviceTable, DeviceError> {
+        let display = &self.display;
+        let vendor_string = display
+            .query_vendor_string()
+            .map_err(|text| DeviceError::Query { call: "vaQueryVendorString".into(), text: text.into() })?;
+        let profiles = display.query_config_profiles().map_err(|error| query_error("vaQueryConfigProfiles", &error))?;
+        let mut entries = Vec::new();
+        for profile in profiles.into_iter().filter_map(Profile::from_number) {
+            let number = number_of(Profile::ALL, profile);
+            let entrypoints = display
+                .query_config_entrypoints(number)
+                .map_err(|error| query_error("vaQueryConfigEntrypoints", &error))?;
+            let known = entrypoints.into_iter().filter_map(|number| Entrypoint::from_number(number.cast_signed()));
+            for entrypoint in known {
+                entries.push(entry(display, profile, entrypoint));
+            }
+        }
+        Ok(DeviceTable { va_driver: self.name.clone(), vendor_string, entries })
+    }
 }
 
 /// A driver that will not tell an attribute leaves it open.
@@ -157,8 +174,9 @@ mod tests {
 
     #[test]
     fn a_device_that_is_none_is_told_apart() {
-        assert_eq!(table(Path::new("/nonexistent")), Err(DeviceError::Open { errno: 2 }));
-        assert_eq!(table(Path::new("/dev/null")), Err(DeviceError::NotDrm));
+        let error = |device: &str| Driver::open(Path::new(device)).err();
+        assert_eq!(error("/nonexistent"), Some(DeviceError::Open { errno: 2 }));
+        assert_eq!(error("/dev/null"), Some(DeviceError::NotDrm));
     }
 
     #[test]

@@ -40,6 +40,9 @@ impl Worker {
         let mut reader = link.try_clone().unwrap();
         std::thread::spawn(move || {
             while let Ok(Some(message)) = wire::receive::<FromWorker>(&mut reader) {
+                if matches!(message.0, FromWorker::Confined(_)) {
+                    continue;
+                }
                 if sender.send(message).is_err() {
                     break;
                 }

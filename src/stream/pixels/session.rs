@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::rendition::Rendition;
+use super::super::status::SandboxStatus;
 use super::budget::Budget;
 use super::gpu::GpuUse;
 use super::ladder::Ladder;
@@ -22,6 +23,7 @@ use crate::link::{
 use crate::media::{Frame, MediaTime, Packet, PixelFormat, RenditionSpec, StillSpec, Track, VideoConfig};
 use crate::plan::{Backend, Candidate, Policy};
 use crate::ring::{Read, Reader};
+use crate::sandbox::Confined;
 
 /// How often progress and memory are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -295,7 +297,13 @@ impl Session {
             WorkerEvent::Message(message, payload) => (message, payload),
         };
         match message {
-            FromWorker::Ready => {}
+            FromWorker::Ready => {
+                let confined = self.worker.confined();
+                let metrics = &setup.metrics;
+                let is_enforced = confined.is_some_and(Confined::is_enforced);
+                metrics.all.worker_sandboxed.with_label_values(&[metrics.id(), "pixels"]).set(is_enforced.into());
+                self.view.update(|facts| facts.sandbox = confined.map(SandboxStatus::from));
+            }
             FromWorker::Consumed { decoded, broken } => self.count_progress(setup, decoded, broken),
             FromWorker::Frame { id, header } => {
                 let largest = PixelFormat::Rgb24.frame_bytes(header.size).max(1 << 20);
@@ -339,7 +347,8 @@ impl Session {
             | FromWorker::Lost { .. }
             | FromWorker::Tried { .. }
             | FromWorker::TrialsDone
-            | FromWorker::Probed(_) => {
+            | FromWorker::Probed(_)
+            | FromWorker::Confined(_) => {
                 return Some(breach("something that only a worker of another role says"));
             }
         }

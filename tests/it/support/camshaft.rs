@@ -77,6 +77,15 @@ impl Camshaft {
         Self::run(gpu.command(CAMSHAFT), dir)
     }
 
+    /// Starts the service by way of another program, whose last argument is camshaft's path.
+    pub fn start_by(wrapper: &str, sections: &str, streams: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("camshaft.yaml"), Self::yaml(sections, streams)).unwrap();
+        let mut command = Command::new(wrapper);
+        command.arg(CAMSHAFT);
+        Self::run(command, dir)
+    }
+
     /// Starts the service on the `camshaft.yaml` in `dir`.
     pub fn start_in(dir: TempDir) -> Self {
         Self::run(Command::new(CAMSHAFT), dir)

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 mod control;
 
 use control::ControlFile;
-pub use control::{Action, ArmedFault, Call, Counter, Fault, Object, Times};
+pub use control::{Action, ArmedFault, Call, Counter, Escape, Fault, Object, Outcome, Times};
 
 const WITH_SOFTVA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/with-softva.sh");
 
@@ -71,6 +71,21 @@ impl Gpu {
     /// From now on `action` happens in each `call`, after `after` of them.
     pub fn break_for_good(&self, call: Call, after: u64, action: Action) -> ArmedFault {
         self.control.arm(&Fault { call, after, times: Times::Sticky, action }).unwrap()
+    }
+
+    /// Has the next worker that works on the GPU attempt to break out.
+    pub fn attempt(&self, escape: Escape) {
+        self.control.attempt(&[escape]).unwrap();
+    }
+
+    /// What became of that.
+    pub fn outcome(&self, escape: Escape) -> Outcome {
+        self.control.outcome(escape).unwrap()
+    }
+
+    /// Ends a fault; calls that it blocks for ever stay blocked.
+    pub fn mend(&self, fault: ArmedFault) {
+        self.control.disarm(fault).unwrap();
     }
 
     /// How often a fault has struck.

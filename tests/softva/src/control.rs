@@ -199,6 +199,14 @@ pub enum Action {
     SegmentationFault,
     /// With so many surfaces, contexts or buffers alive, creating one more fails with VA_STATUS_ERROR_ALLOCATION_FAILED.
     Limit(u32),
+    /// The call fails with VA_STATUS_ERROR_OPERATION_FAILED unless `/etc/hostname` can be read.
+    NeedFile,
+    /// The same unless a memory file can be made.
+    NeedMemoryFile,
+    /// The same unless so many MiB of memory can be had.
+    NeedMemory(u32),
+    /// The same unless so many more descriptors can be had.
+    NeedDescriptors(u32),
 }
 
 impl Action {
@@ -219,6 +227,10 @@ impl Action {
             Self::Abort => [12, 0],
             Self::SegmentationFault => [13, 0],
             Self::Limit(most) => [14, most.into()],
+            Self::NeedFile => [15, 0],
+            Self::NeedMemoryFile => [16, 0],
+            Self::NeedMemory(mebibytes) => [17, mebibytes.into()],
+            Self::NeedDescriptors(count) => [18, count.into()],
         }
     }
 
@@ -240,6 +252,10 @@ impl Action {
             12 => Self::Abort,
             13 => Self::SegmentationFault,
             14 => Self::Limit(argument),
+            15 => Self::NeedFile,
+            16 => Self::NeedMemoryFile,
+            17 => Self::NeedMemory(argument),
+            18 => Self::NeedDescriptors(argument),
             _ => return None,
         })
     }
@@ -326,12 +342,36 @@ pub enum Escape {
     Execute,
     /// Trace the parent process.
     Trace,
+    /// Make a file in `/tmp`.
+    WriteFile,
+    /// Ask whether the parent process may be signalled.
+    Signal,
+    /// Map memory that can be written and executed.
+    ExecutableMemory,
+    /// An `ioctl` that is none of DRM's: FIOCLEX on standard error.
+    OtherIoctl,
+    /// Read a word of the parent process.
+    ReadProcess,
+    /// Raise the limit on descriptors to what it is, which is a right of its own to ask for.
+    SetLimit,
 }
 
 impl Escape {
     /// All ways.
-    pub const ALL: [Self; 6] =
-        [Self::OpenFile, Self::OpenOtherNode, Self::Socket, Self::Connect, Self::Execute, Self::Trace];
+    pub const ALL: [Self; 12] = [
+        Self::OpenFile,
+        Self::OpenOtherNode,
+        Self::Socket,
+        Self::Connect,
+        Self::Execute,
+        Self::Trace,
+        Self::WriteFile,
+        Self::Signal,
+        Self::ExecutableMemory,
+        Self::OtherIoctl,
+        Self::ReadProcess,
+        Self::SetLimit,
+    ];
 
     /// Where the outcome stands in the file: a word of state, and the errno.
     pub const fn at(self) -> usize {

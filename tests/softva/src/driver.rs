@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::control::{Action, Call};
+use crate::escape;
 use crate::objects::{Kind, Objects};
 use crate::page::Page;
 use crate::profiles::Personality;
@@ -87,6 +88,9 @@ impl Driver {
             }
             Some(Action::Abort) => process::abort(),
             Some(Action::SegmentationFault) => read_nowhere(),
+            Some(
+                need @ (Action::NeedFile | Action::NeedMemoryFile | Action::NeedMemory(_) | Action::NeedDescriptors(_)),
+            ) if !escape::can_have(need) => Err(Status::OPERATION_FAILED),
             other => work(other),
         }
     }

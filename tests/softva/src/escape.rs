@@ -6,7 +6,7 @@ use std::ptr;
 
 use libc::c_int;
 
-use crate::control::{Escape, Outcome};
+use crate::control::{Action, Escape, Outcome};
 use crate::page::Page;
 
 /// Attempts the escapes that a test asked for, and reports what became of each.
@@ -26,7 +26,80 @@ fn attempt(escape: Escape) -> Outcome {
         Escape::Connect => connect(),
         Escape::Execute => execute(),
         Escape::Trace => trace_parent(),
+        // A file without a name, which leaves nothing behind.
+        Escape::WriteFile => open(c"/tmp", libc::O_RDWR | libc::O_TMPFILE),
+        Escape::Signal => signal_parent(),
+        Escape::ExecutableMemory => executable_memory(),
+        // SAFETY: FIOCLEX takes no argument.
+        Escape::OtherIoctl => outcome(unsafe { libc::ioctl(libc::STDERR_FILENO, libc::FIOCLEX) }),
+        Escape::ReadProcess => read_parent(),
+        Escape::SetLimit => set_limit(),
     }
+}
+
+/// Whether what a driver may need can be had.
+pub(crate) fn can_have(need: Action) -> bool {
+    match need {
+        Action::NeedFile => open(c"/etc/hostname", libc::O_RDONLY) == Outcome::Allowed,
+        Action::NeedMemoryFile => {
+            // SAFETY: a terminated string.
+            closing(unsafe { libc::memfd_create(c"softva".as_ptr(), libc::MFD_CLOEXEC) }) == Outcome::Allowed
+        }
+        Action::NeedMemory(mebibytes) => mapped((mebibytes as usize) << 20, libc::PROT_READ | libc::PROT_WRITE).is_ok(),
+        Action::NeedDescriptors(count) => {
+            // SAFETY: standard error is open.
+            let files: Vec<c_int> = (0..count).map(|_| unsafe { libc::dup(libc::STDERR_FILENO) }).collect();
+            files.into_iter().map(closing).filter(|got| *got != Outcome::Allowed).count() == 0
+        }
+        _ => true,
+    }
+}
+
+/// Private memory, given back at once.
+fn mapped(size: usize, access: c_int) -> Result<(), i32> {
+    // SAFETY: the kernel chooses a free place.
+    let start = unsafe { libc::mmap(ptr::null_mut(), size, access, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO));
+    }
+    // SAFETY: just mapped with this size, and nobody has seen it.
+    unsafe { libc::munmap(start, size) };
+    Ok(())
+}
+
+fn executable_memory() -> Outcome {
+    let access = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+    mapped(4096, access).map_or_else(Outcome::Refused, |()| Outcome::Allowed)
+}
+
+fn signal_parent() -> Outcome {
+    // SAFETY: no pointers.
+    let parent = unsafe { libc::getppid() };
+    // SAFETY: signal 0 is only asked about.
+    outcome(unsafe { libc::kill(parent, 0) })
+}
+
+fn read_parent() -> Outcome {
+    // SAFETY: no pointers.
+    let parent = unsafe { libc::getppid() };
+    let mut word = 0_u64;
+    let local = libc::iovec { iov_base: (&raw mut word).cast(), iov_len: size_of_val(&word) };
+    let remote = libc::iovec { iov_base: ptr::without_provenance_mut(8), iov_len: size_of_val(&word) };
+    // SAFETY: `local` is a word of ours; `remote` is another process's address, which the kernel checks.
+    let read = unsafe { libc::process_vm_readv(parent, &raw const local, 1, &raw const remote, 1, 0) };
+    match outcome(read as c_int) {
+        // Nothing is mapped there: the other process was looked into.
+        Outcome::Refused(libc::EFAULT) => Outcome::Allowed,
+        other => other,
+    }
+}
+
+fn set_limit() -> Outcome {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` may be written.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    // SAFETY: `limit` may be read.
+    outcome(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })
 }
 
 fn open(path: &CStr, flags: c_int) -> Outcome {

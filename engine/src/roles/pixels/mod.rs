@@ -72,7 +72,7 @@ pub fn run(task: &PixelsTask, gpu: Option<Gpu>, link: &mut Link) -> Result<(), E
                 pixels.renditions.set_effort(effort);
             }
             ToWorker::Stop => return Ok(()),
-            ToWorker::Begin(_) => return Err(protocol("a worker's role is given once")),
+            ToWorker::Begin(_) | ToWorker::Confine(_) => return Err(protocol("a worker's role is given once")),
         }
     }
 }
