@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 use std::fmt;
-use url::Url;
+use url::{Host, Url};
 
 use super::mistake::suggestion;
 use super::settings::Credentials;
@@ -95,6 +95,16 @@ impl RtspUrl {
     /// The port.
     pub fn port(&self) -> u16 {
         self.0.port().unwrap_or(Self::DEFAULT_PORT)
+    }
+
+    /// Whether the host is, by its name, whatever machine asks: another one for each who says it.
+    pub fn is_loopback(&self) -> bool {
+        match self.0.host() {
+            Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
+            Some(Host::Ipv6(address)) => address.to_canonical().is_loopback() || address.is_unspecified(),
+            None => false,
+        }
     }
 
     /// The URL to ask the camera for. May hold secrets in path and query: for the ingest worker only.

@@ -222,14 +222,14 @@ fn the_environment_sets_single_keys_only() {
         ("CAMSHAFT_DEFAULTS_RENDITIONS", "x"),
         ("CAMSHAFT_LIMITS_DRAIN", "1d"),
         ("CAMSHAFT_SERVER_HTP", "127.0.0.1:1"),
-        ("CAMSHAFT_SERVER_UNIX", "/x"),
+        ("CAMSHAFT_SERVER_UNIX", "x"),
         ("CAMSHAFT_STREAMS_A_SOURCE", "test:"),
     ];
     insta::assert_snapshot!(load_all(&[("c.yaml", "limits: { drain: 5s, drain: 6s }")], &overrides).unwrap_err(), @"
     CAMSHAFT_DEFAULTS_RENDITIONS: defaults.renditions: is a map, which the environment cannot hold; unset the variable
     CAMSHAFT_LIMITS_DRAIN: limits.drain: must be a duration from 1s to 20s, such as 250ms, 10s, 5m or 1h, but it is '1d'
     CAMSHAFT_SERVER_HTP: is the name of no setting; did you mean 'CAMSHAFT_SERVER_HTTP'?
-    CAMSHAFT_SERVER_UNIX: server.unix: 'unix' is not built yet; remove it
+    CAMSHAFT_SERVER_UNIX: server.unix: must be an absolute path of at most 107 bytes, such as /run/camshaft/camshaft.sock, but it is 'x'
     CAMSHAFT_STREAMS_A_SOURCE: streams cannot be set from the environment; write ${VAR} in the file instead
     ");
 }

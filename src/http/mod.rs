@@ -5,6 +5,7 @@ mod body;
 mod devices;
 mod error;
 mod frame;
+mod listener;
 mod live;
 mod openapi;
 mod plan;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use admin::{AdminState, admin};
 pub use body::DeliveryOptions;
+pub use listener::{Caller, PodListener};
 pub use server::{ServerOptions, serve};
 
 use axum::error_handling::HandleErrorLayer;
