@@ -131,7 +131,11 @@ fn read_token(file: &str) -> Result<String, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("CAMSHAFT_TOKEN_FILE {file}: {error}"))?;
     let token = text.trim();
     let plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-    if plain { Ok(token.to_owned()) } else { Err(format!("CAMSHAFT_TOKEN_FILE {file} holds no token of ASCII letters")) }
+    if plain {
+        Ok(token.to_owned())
+    } else {
+        Err(format!("CAMSHAFT_TOKEN_FILE {file} holds no token of ASCII letters"))
+    }
 }
 
 /// A connection.
@@ -209,8 +213,7 @@ impl Answer {
             bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
             if let Some(head) = Head::parse(&bytes)? {
                 bytes.drain(..head.length);
-                let mut answer =
-                    Self { socket, early: bytes, location: head.location, video_size: head.video_size };
+                let mut answer = Self { socket, early: bytes, location: head.location, video_size: head.video_size };
                 return if head.status < 300 { Ok(answer) } else { Err(answer.refusal(head.status)) };
             }
             if count == 0 || bytes.len() > HEAD_MAX {

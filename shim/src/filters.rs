@@ -68,11 +68,8 @@ impl Shape {
 
     fn scale(&mut self, arguments: &str) -> Option<()> {
         for (place, argument) in arguments.split(':').enumerate() {
-            let (key, value) = argument.split_once('=').unwrap_or(match place {
-                0 => ("w", argument),
-                1 => ("h", argument),
-                _ => return None,
-            });
+            let by_place = || ["w", "h"].get(place).map(|key| (*key, argument));
+            let (key, value) = argument.split_once('=').or_else(by_place)?;
             match (key, value) {
                 ("w" | "width", _) => self.width = side(value)?,
                 ("h" | "height", _) => self.height = side(value)?,

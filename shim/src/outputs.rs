@@ -311,10 +311,13 @@ impl<'f> Reader<'f> {
 
     fn encode(&self, codec: &'static str) -> Result<Packets, String> {
         let known = |setting: &&Setting| {
-            is_container(setting) || ENCODER.contains(&setting.name) || ["vf", "r", "g", "pix_fmt"].contains(&setting.name)
+            is_container(setting)
+                || ENCODER.contains(&setting.name)
+                || ["vf", "r", "g", "pix_fmt"].contains(&setting.name)
         };
         for setting in self.file.settings.iter().filter(|setting| !known(setting)) {
-            if !["c:v", "codec:v", "b:v"].contains(&setting.words().next().unwrap_or_default().trim_start_matches('-')) {
+            if !["c:v", "codec:v", "b:v"].contains(&setting.words().next().unwrap_or_default().trim_start_matches('-'))
+            {
                 return Err(format!("output option -{} asks for what camshaft does not do", setting.name));
             }
         }

@@ -204,7 +204,9 @@ impl Running {
     fn wait_child(&mut self) -> ExitCode {
         let status = self.child.as_mut().map(Child::wait);
         match status {
-            Some(Ok(status)) => status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from),
+            Some(Ok(status)) => {
+                status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+            }
             _ => ExitCode::FAILURE,
         }
     }
@@ -231,7 +233,8 @@ fn start_local(
     let stdin = if fed.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut command = real::command("ffmpeg")?;
     let child = command.args(arguments).stdin(stdin).stdout(stdout).spawn();
-    let mut child = child.map_err(|error| format!("cannot run {}: {error}", command.get_program().to_string_lossy()))?;
+    let mut child =
+        child.map_err(|error| format!("cannot run {}: {error}", command.get_program().to_string_lossy()))?;
     if let (Some((wanted, answer)), Some(stdin)) = (fed, child.stdin.take()) {
         let (source, events) = (source.clone(), events.clone());
         thread::spawn(move || events.send(Event::Packets(packets::feed(&source, &wanted, answer, stdin))));
