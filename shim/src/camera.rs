@@ -42,7 +42,8 @@ impl Camera {
     /// Whether it is a service of this very pod or machine, which means another one to a camshaft elsewhere.
     pub fn is_loopback(&self) -> bool {
         let address = self.host.parse::<IpAddr>();
-        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback() || address.is_unspecified())
+        let own = |address: IpAddr| address.to_canonical().is_loopback() || address.is_unspecified();
+        self.host == "localhost" || address.is_ok_and(own)
     }
 
     /// The body of `POST /v1/streams`.
@@ -85,6 +86,7 @@ mod tests {
             ("rtsp://localhost:8554/cam", true),
             ("rtsp://u:p@[::1]:8554/cam", true),
             ("rtsp://0.0.0.0/cam", true),
+            ("rtsp://[::ffff:127.0.0.1]/cam", true),
             ("rtsp://127.0.0.1.example.org/cam", false),
             ("rtsp://127.0.0.1@cam.lan/cam", false),
             ("rtsp://192.168.1.7/cam", false),

@@ -7,6 +7,7 @@ mod api;
 mod cameras;
 mod devices;
 mod faults;
+mod frigate;
 mod hardware;
 mod outputs;
 mod readme;
