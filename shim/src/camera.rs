@@ -4,6 +4,15 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
+/// How camshaft is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Over a Unix socket, so it is in the same pod: its loopback is ours.
+    Pod,
+    /// Over the network.
+    Network,
+}
+
 /// How long camshaft keeps a stream that came by a command and that nobody reads. Longer than the pause between a
 /// command's end and its next start.
 const TTL: &str = "60s";

@@ -8,14 +8,14 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::decision::Reach;
+use crate::camera::Reach;
 
 /// Where camshaft is if nothing is said.
 const DEFAULT_URL: &str = "unix:///run/camshaft/camshaft.sock";
 /// How long a connection over the network may take.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long camshaft may be silent: it waits for a camera for 10 s, and Frigate for a picture for 20 s.
-const SILENCE: Duration = Duration::from_secs(15);
+pub const SILENCE: Duration = Duration::from_secs(15);
 /// Bytes of an answer's head, and of a message in it.
 const HEAD_MAX: usize = 16 << 10;
 
@@ -91,27 +91,28 @@ impl Client {
         }
     }
 
-    /// Asks for the stream that `body` describes; gives its path.
+    /// Asks for the stream that `body` describes; gives its path. The answer may take as long as `within`.
     ///
     /// # Errors
     /// That camshaft is away, or its refusal.
-    pub fn lease(&self, body: &Value) -> Result<String, Failure> {
+    pub fn lease(&self, body: &Value, within: Duration) -> Result<String, Failure> {
         let body = body.to_string();
         let extra = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-        let answer = self.call("POST", "/v1/streams", &extra, &body)?;
+        let answer = self.call("POST", "/v1/streams", &extra, &body, within)?;
         answer.location.ok_or_else(|| Failure::Away(io::Error::other("its answer names no stream")))
     }
 
-    /// Media that goes on until either side ends it.
+    /// Media that goes on until either side ends it. It may take as long as `within` to begin.
     ///
     /// # Errors
     /// That camshaft is away, or its refusal.
-    pub fn open(&self, path: &str) -> Result<Answer, Failure> {
-        self.call("GET", path, "", "")
+    pub fn open(&self, path: &str, within: Duration) -> Result<Answer, Failure> {
+        self.call("GET", path, "", "", within)
     }
 
-    fn call(&self, method: &str, path: &str, extra: &str, body: &str) -> Result<Answer, Failure> {
+    fn call(&self, method: &str, path: &str, extra: &str, body: &str, within: Duration) -> Result<Answer, Failure> {
         let mut socket = Socket::connect(&self.address)?;
+        socket.set_patience(within)?;
         let host = match &self.address {
             Address::Unix(_) => "localhost",
             Address::Tcp(host) => host,
@@ -119,7 +120,9 @@ impl Client {
         let token = self.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         let head = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\n{token}{extra}\r\n{body}");
         socket.write_all(head.as_bytes())?;
-        Answer::read(socket)
+        let answer = Answer::read(socket)?;
+        answer.socket.set_patience(SILENCE)?;
+        Ok(answer)
     }
 }
 
@@ -147,21 +150,12 @@ enum Socket {
 impl Socket {
     fn connect(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(SILENCE))?;
-                stream.set_write_timeout(Some(SILENCE))?;
-                Ok(Self::Unix(stream))
-            }
+            Address::Unix(path) => UnixStream::connect(path).map(Self::Unix),
             Address::Tcp(host) => {
                 let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
                 for address in host.to_socket_addrs()? {
                     match TcpStream::connect_timeout(&address, CONNECT) {
-                        Ok(stream) => {
-                            stream.set_read_timeout(Some(SILENCE))?;
-                            stream.set_write_timeout(Some(SILENCE))?;
-                            return Ok(Self::Tcp(stream));
-                        }
+                        Ok(stream) => return Ok(Self::Tcp(stream)),
                         Err(error) => last = error,
                     }
                 }
@@ -169,14 +163,32 @@ impl Socket {
             }
         }
     }
+
+    /// Bounds every read and write from now on.
+    fn set_patience(&self, patience: Duration) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => {
+                stream.set_read_timeout(Some(patience)).and_then(|()| stream.set_write_timeout(Some(patience)))
+            }
+            Self::Tcp(stream) => {
+                stream.set_read_timeout(Some(patience)).and_then(|()| stream.set_write_timeout(Some(patience)))
+            }
+        }
+    }
 }
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
+        let read = match self {
             Self::Unix(stream) => stream.read(buffer),
             Self::Tcp(stream) => stream.read(buffer),
-        }
+        };
+        // What a time-out on a socket is called (socket(7)) says nothing to people.
+        let silent = |error: io::Error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "it is silent"),
+            _ => error,
+        };
+        read.map_err(silent)
     }
 }
 

@@ -1,17 +1,8 @@
 //! Command in, decision out: pure, so that a table can hold every command line that is known.
 
-use crate::camera::Camera;
+use crate::camera::{Camera, Reach};
 use crate::command::{Command, File, Setting};
 use crate::outputs::{Output, Packets, Pictures, TO_STDOUT};
-
-/// How camshaft is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Over a Unix socket, so it is in the same pod: its loopback is ours.
-    Pod,
-    /// Over the network.
-    Network,
-}
 
 /// What becomes of a command.
 pub enum Decision {

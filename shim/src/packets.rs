@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use crate::client::Answer;
 use crate::outputs::Packets;
-use crate::session::End;
-use crate::source::Source;
+use crate::source::{End, Source};
 
 /// Feeds until one side ends; MPEG-TS may be joined to what went before anywhere.
 pub fn feed(source: &Source, packets: &Packets, mut answer: Answer, mut stdin: ChildStdin) -> End {

@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use crate::client::Answer;
 use crate::outputs::Pictures;
-use crate::session::End;
-use crate::source::Source;
+use crate::source::{End, Source};
 
 /// Relays until one side ends. A picture that is cut off on the way is dropped, as half of one would shift all that
 /// follow.

@@ -12,11 +12,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::camera::Reach;
 use crate::client::{Answer, Client, Failure};
-use crate::decision::{Decision, Local, Plan, Reach, decide};
+use crate::decision::{Decision, Local, Plan, decide};
 use crate::log::{Level, Log};
 use crate::outputs::{Packets, Pictures};
-use crate::source::Source;
+use crate::source::{End, Source};
 use crate::{packets, pictures, real};
 
 /// ffmpeg's exit code after a signal.
@@ -129,14 +130,6 @@ fn check_size(answer: &Answer, pictures: &Pictures) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Away(io::Error::other(format!("it makes pictures of {made} where {asked} is due"))))
-}
-
-/// How one direction of a command ended.
-pub enum End {
-    /// camshaft or the camera is gone for good.
-    Lost,
-    /// Whoever takes it takes no more.
-    Reader(io::Error),
 }
 
 enum Event {

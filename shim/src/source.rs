@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::camera::Camera;
-use crate::client::{Answer, Client, Failure};
+use crate::client::{Answer, Client, Failure, SILENCE};
 use crate::log::{Level, Log};
 
 /// How long a reader is left without anything. Frigate kills what gives it no picture for 20 s.
@@ -14,6 +14,14 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const GRACE: Duration = Duration::from_secs(3);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// How one direction of a command ended.
+pub enum End {
+    /// camshaft or the camera is gone for good.
+    Lost,
+    /// Whoever takes it takes no more.
+    Reader(io::Error),
+}
 
 /// A camera at camshaft.
 pub struct Source {
@@ -35,7 +43,7 @@ impl Source {
     pub fn open(&self, request: &str) -> Result<Answer, Failure> {
         let started = Instant::now();
         loop {
-            match self.attempt(request) {
+            match self.attempt(request, SILENCE) {
                 Err(Failure::Away(_)) if started.elapsed() < GRACE => thread::sleep(PAUSE),
                 end => return end,
             }
@@ -46,7 +54,7 @@ impl Source {
     pub fn reopen(&self, request: &str, last: Instant, broken: &io::Error) -> Option<Answer> {
         self.log.say(Level::Warning, &format!("camshaft broke off ({broken}), connecting again"));
         loop {
-            match self.attempt(request) {
+            match self.attempt(request, PATIENCE.saturating_sub(last.elapsed()).max(PAUSE)) {
                 Ok(answer) => return Some(answer),
                 Err(failure) if last.elapsed() + PAUSE >= PATIENCE || !may_heal(&failure) => {
                     self.log.say(Level::Error, &failure.to_string());
@@ -57,9 +65,9 @@ impl Source {
         }
     }
 
-    fn attempt(&self, request: &str) -> Result<Answer, Failure> {
-        let path = self.client.lease(&self.camera.lease())?;
-        self.client.open(&format!("{path}/{request}"))
+    fn attempt(&self, request: &str, within: Duration) -> Result<Answer, Failure> {
+        let path = self.client.lease(&self.camera.lease(), within)?;
+        self.client.open(&format!("{path}/{request}"), within)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Every command line of Frigate 0.14 to 0.18 and its go2rtc with what becomes of it. In `commands/*.txt`, the lines after
 //! a `$` line are the decision; this test writes each file anew and compares.
 
-use camshaft_shim::decision::{Decision, Plan, Reach, decide};
+use camshaft_shim::camera::Reach;
+use camshaft_shim::decision::{Decision, Plan, decide};
 use std::fs;
 use std::path::Path;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Camera, Camshaft, Clip, Coding, Counter, Gpu, Picture, StandIn, children, command_output, eventually,
-    ffprobe_packets, kill, numbers_in, signal,
+    ffprobe_packets, kill, numbers_in,
 };
 
 /// Frigate's defaults, in front of `-i`.
@@ -391,4 +391,47 @@ fn a_stand_in_in_the_place_of_the_real_one_is_noticed() {
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("CAMSHAFT_FFMPEG"), "{output:?}");
+}
+
+/// A value of the recipe, as Frigate reads it.
+fn text<'v>(value: &'v serde_json::Value, key: &str) -> &'v str {
+    value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value}"))
+}
+
+#[test]
+fn the_recipe_by_url_feeds_every_role() {
+    let recipe = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/frigate/by-url.yml")).unwrap();
+    let recipe: serde_json::Value = serde_saphyr::from_str(&recipe).unwrap();
+    let frigate = &recipe["cameras"]["front-door"];
+    assert_eq!(frigate["ffmpeg"]["hwaccel_args"].as_array().map(Vec::len), Some(0));
+    let (width, height) = (frigate["detect"]["width"].as_u64().unwrap(), frigate["detect"]["height"].as_u64().unwrap());
+    let clip = Clip::make(Coding { size: (640, 360), gop: 25, frames: 500, audio: true, ..Coding::default() });
+    let camera = Camera::start(&clip, &["--audio", "aac"]);
+    let server = Camshaft::start(&format!("  front-door: {{ source: \"{}\" }}\n", camera.url()));
+    server.wait_status("front-door", "that audio came", |status| status["source"]["audio"] == "aac");
+    let dir = tempfile::tempdir().unwrap();
+    let segment = dir.path().join("cam.mp4");
+    let outputs = [
+        ("detect", format!("-r 5 -vf fps=5,scale={width}:{height} -threads 2 -f rawvideo -pix_fmt yuv420p pipe:")),
+        ("record", format!("-c:v copy -c:a aac -f mp4 {}", segment.display())),
+        ("audio", "-threads 1 -f s16le -ar 16000 -ac 1 -y pipe:".to_owned()),
+    ];
+    for (role, output) in outputs {
+        let inputs = frigate["ffmpeg"]["inputs"].as_array().unwrap();
+        let has_role =
+            |input: &&serde_json::Value| input["roles"].as_array().unwrap().iter().any(|known| known == role);
+        let input = inputs.iter().find(has_role).unwrap();
+        let path = text(input, "path").replace("http://127.0.0.1:8080", &server.url(""));
+        let line = format!("-v error -threads 2 {} -i {path} -t 3 {output}", text(input, "input_args"));
+        let bytes = command_output("ffmpeg", &line.split_whitespace().collect::<Vec<_>>());
+        match role {
+            "detect" => assert_eq!(bytes.len() as u64, 15 * width * height * 3 / 2, "3 s of 5 pictures"),
+            "audio" => assert!(bytes.len() > 16_000 * 2 * 2, "{} bytes", bytes.len()),
+            _ => assert!(ffprobe_packets(segment.to_str().unwrap(), "a:0").len() > 80),
+        }
+    }
+    assert!(ffprobe_packets(segment.to_str().unwrap(), "v:0").len() > 50);
+    let live_view = text(&recipe["go2rtc"]["streams"], "front-door");
+    let path = live_view.strip_prefix("http://127.0.0.1:8080").unwrap();
+    drop(server.open(path));
 }
