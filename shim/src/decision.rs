@@ -144,8 +144,8 @@ fn local(command: &Command, input: &File, outputs: &[Output]) -> Result<Option<L
     }
     let Some(packets) = packets else { return Ok(None) };
     let mut fed = global(command);
-    // Three seconds of a stream that names its tracks are enough for its header.
-    fed.extend(["-analyzeduration", "3000000", "-f", "mpegts"].map(str::to_owned));
+    // ffmpeg always waits this long for further tracks of MPEG-TS; camshaft names them all in the first packets.
+    fed.extend(["-analyzeduration", "1000000", "-f", "mpegts"].map(str::to_owned));
     fed.extend(words(input.settings.iter().filter(|setting| ["an", "vn", "threads"].contains(&setting.name))));
     fed.extend(["-i", "pipe:0"].map(str::to_owned));
     fed.extend(outputs.iter().flat_map(Output::fed));

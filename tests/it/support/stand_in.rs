@@ -15,7 +15,8 @@ use super::signal;
 /// A running stand-in; killed when dropped.
 pub struct StandIn {
     child: Child,
-    stdout: ChildStdout,
+    /// Until its end is waited for.
+    stdout: Option<ChildStdout>,
     log: Log,
 }
 
@@ -44,7 +45,7 @@ impl StandIn {
         let mut command = Self::command("ffmpeg", url);
         command.args(arguments.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the stand-in starts");
-        let (stdout, log) = (child.stdout.take().unwrap(), Log::collect(child.stderr.take().unwrap()));
+        let (stdout, log) = (child.stdout.take(), Log::collect(child.stderr.take().unwrap()));
         Self { child, stdout, log }
     }
 
@@ -65,7 +66,11 @@ impl StandIn {
         let mut next = || {
             let mut data = vec![0; size.pixels() as usize * 3 / 2];
             let asked = Instant::now();
-            self.stdout.read_exact(&mut data).unwrap_or_else(|error| panic!("{error}:\n{}", self.log.text()));
+            self.stdout
+                .as_mut()
+                .unwrap()
+                .read_exact(&mut data)
+                .unwrap_or_else(|error| panic!("{error}:\n{}", self.log.text()));
             longest = longest.max(asked.elapsed());
             Picture { size, data }
         };
@@ -76,18 +81,24 @@ impl StandIn {
     /// Exactly so many bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
-        self.stdout.read_exact(&mut bytes).unwrap_or_else(|error| panic!("{error}:\n{}", self.log.text()));
+        self.stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut bytes)
+            .unwrap_or_else(|error| panic!("{error}:\n{}", self.log.text()));
         bytes
     }
 
     /// Reads to the end; gives the number of bytes.
     pub fn drain(&mut self) -> u64 {
-        std::io::copy(&mut self.stdout, &mut std::io::sink()).unwrap()
+        std::io::copy(self.stdout.as_mut().unwrap(), &mut std::io::sink()).unwrap()
     }
 
-    /// Ends it as Frigate does, which waits 30 s.
+    /// Ends it as Frigate does, which reads on meanwhile and waits 30 s.
     pub fn terminate(mut self) -> ExitStatus {
         signal(self.pid(), Signal::TERM);
+        let mut stdout = self.stdout.take().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         self.wait()
     }
 
