@@ -99,7 +99,14 @@ fn is_camera_away(failure: &Failure) -> bool {
 /// A plan with its first answers: from here on the command is served.
 struct Opened {
     pictures: Option<(Pictures, Answer)>,
-    local: Option<(Vec<String>, Option<(Packets, Answer)>)>,
+    local: Option<OpenedLocal>,
+}
+
+/// The real ffmpeg's part, ready to start.
+struct OpenedLocal {
+    arguments: Vec<String>,
+    /// `None`: it reads the camera itself.
+    fed: Option<(Packets, Answer)>,
 }
 
 impl Opened {
@@ -115,10 +122,10 @@ impl Opened {
     }
 
     /// The camera's sound may have no place in MPEG-TS (G.711 has none): then the real ffmpeg reads the camera itself.
-    fn open_local(source: &Source, local: &Local) -> Result<(Vec<String>, Option<(Packets, Answer)>), Failure> {
+    fn open_local(source: &Source, local: &Local) -> Result<OpenedLocal, Failure> {
         match source.open(&local.packets.request()) {
-            Ok(answer) => Ok((local.fed.clone(), Some((local.packets.clone(), answer)))),
-            Err(Failure::Refused { status: 422, .. }) => Ok((local.direct.clone(), None)),
+            Ok(answer) => Ok(OpenedLocal { arguments: local.fed.clone(), fed: Some((local.packets.clone(), answer)) }),
+            Err(Failure::Refused { status: 422, .. }) => Ok(OpenedLocal { arguments: local.direct.clone(), fed: None }),
             Err(failure) => Err(failure),
         }
     }
@@ -151,7 +158,7 @@ impl Running {
         // First of all, so that a real ffmpeg never outlives a signal unfinished.
         watch_signals(sender.clone())?;
         let to_stdout = if opened.pictures.is_some() { Stdio::null() } else { Stdio::inherit() };
-        let child = opened.local.map(|(arguments, fed)| start_local(&source, arguments, fed, to_stdout, &sender));
+        let child = opened.local.map(|local| start_local(&source, local, to_stdout, &sender));
         let child = child.transpose()?;
         if let Some((wanted, answer)) = opened.pictures {
             thread::spawn(move || sender.send(Event::Pictures(pictures::relay(&source, &wanted, answer))));
@@ -218,17 +225,16 @@ impl Running {
 /// files as at the end of any input.
 fn start_local(
     source: &Arc<Source>,
-    arguments: Vec<String>,
-    fed: Option<(Packets, Answer)>,
+    local: OpenedLocal,
     stdout: Stdio,
     events: &Sender<Event>,
 ) -> Result<Child, String> {
-    let stdin = if fed.is_some() { Stdio::piped() } else { Stdio::null() };
+    let stdin = if local.fed.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut command = real::command("ffmpeg")?;
-    let child = command.args(arguments).stdin(stdin).stdout(stdout).spawn();
+    let child = command.args(local.arguments).stdin(stdin).stdout(stdout).spawn();
     let mut child =
         child.map_err(|error| format!("cannot run {}: {error}", command.get_program().to_string_lossy()))?;
-    if let (Some((wanted, answer)), Some(stdin)) = (fed, child.stdin.take()) {
+    if let (Some((wanted, answer)), Some(stdin)) = (local.fed, child.stdin.take()) {
         let (source, events) = (source.clone(), events.clone());
         thread::spawn(move || events.send(Event::Packets(packets::feed(&source, &wanted, answer, stdin))));
     }

@@ -200,8 +200,8 @@ fn recording_stays_with_a_real_ffmpeg_that_finishes_its_file() {
         "a process named ffmpeg writes a segment",
         || frigate.log().pause(),
         || {
-            let found = children(frigate.pid()).into_iter();
-            found.filter(|(pid, name)| name == "ffmpeg" && !open_files(*pid, cache.path()).is_empty()).next()
+            let mut found = children(frigate.pid()).into_iter();
+            found.find(|(pid, name)| name == "ffmpeg" && !open_files(*pid, cache.path()).is_empty())
         },
     );
     let segment = open_files(recorder.0, cache.path()).remove(0);
