@@ -163,8 +163,9 @@ fn a_new_camshaft_goes_on_where_the_old_one_was() {
     drop(first);
     frigate.log().wait("that it connects again", |line| line.contains("connecting again"));
     // One or the other may have waited in the pipe.
-    let (_, gap) = frigate.pictures(SIZE, 10);
+    let (pictures, gap) = frigate.pictures(SIZE, 10);
     assert!(gap <= LONGEST_GAP, "{gap:?}");
+    assert!(pictures.iter().all(|picture| picture.number().is_some()), "half a picture has shifted the others");
     assert_eq!(second.get("/v1/streams").json().as_array().unwrap().len(), 1);
 }
 
