@@ -4,7 +4,7 @@ mod files;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::logs;
 use crate::config::{self, Config, SandboxMode, StreamDefaults, Workers};
 use crate::error::{Error, Result};
 use crate::events::Events;
-use crate::http::{self, AdminState, ApiState, DeliveryOptions, RequestObserver, ServerOptions};
+use crate::http::{self, AdminState, ApiState, DeliveryOptions, PodListener, RequestObserver, ServerOptions};
 use crate::hw::{Devices, Roots};
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
@@ -141,6 +141,9 @@ impl Service {
             metrics.text()
         };
         let admin = http::admin(AdminState::new(ready, Arc::new(text)));
+        if let Some(path) = &self.config.server.unix {
+            self.open_socket(path, api.clone())?;
+        }
         let http = self.open_server(self.config.server.http, "server.http", api).await?;
         let admin = self.open_server(self.config.server.admin, "server.admin", admin).await?;
         Ok((http, admin))
@@ -153,9 +156,23 @@ impl Service {
         };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let bound = listener.local_addr().map_err(refused)?;
-        let options = ServerOptions { stalled_peer: self.config.limits.stalled_consumer, ..ServerOptions::default() };
-        self.tasks.spawn(http::serve(listener, router, options, self.cancel.clone()));
+        self.tasks.spawn(http::serve(listener, router, self.server_options(), self.cancel.clone()));
         Ok(bound)
+    }
+
+    fn open_socket(&self, path: &Path, router: axum::Router) -> Result<()> {
+        let listener = PodListener::bind(path).map_err(|error| {
+            let path = path.display();
+            let message = format!("cannot listen at {path} (server.unix): its directory must exist and be writable");
+            Error::unavailable(message).with_source(error)
+        })?;
+        self.tasks.spawn(http::serve(listener, router, self.server_options(), self.cancel.clone()));
+        tracing::info!(path = %path.display(), "listening on the Unix socket");
+        Ok(())
+    }
+
+    fn server_options(&self) -> ServerOptions {
+        ServerOptions { stalled_peer: self.config.limits.stalled_consumer, ..ServerOptions::default() }
     }
 
     async fn run(mut self, mut signals: Signals, mut changed: Option<mpsc::Receiver<()>>) -> ExitCode {

@@ -35,7 +35,7 @@ use mistake::{Place, Report};
 use section::{Key, Section, join, unique_entries};
 use stream::{Base, Login, PasswordFiles};
 use tree::{Entry, Node, Value};
-use values::{Quantity, parse_address, parse_name};
+use values::{Quantity, parse_address, parse_name, parse_socket_path};
 
 /// One YAML text of the configuration. Has no `Debug`: it may hold passwords.
 #[derive(Clone)]
@@ -82,7 +82,7 @@ const SERVER: TopSection = TopSection {
         Key::scalar("http"),
         Key::scalar("admin"),
         Key::unbuilt("rtsp"),
-        Key::unbuilt("unix"),
+        Key::scalar("unix"),
         Key::unbuilt("token_file"),
     ],
 };
@@ -223,7 +223,8 @@ fn read_server(section: &Section, report: &mut Report) -> Server {
     let http = section.parsed("http", report, parse_address);
     let admin = section.parsed("admin", report, parse_address);
     let defaults = Server::default();
-    let server = Server { http: http.unwrap_or(defaults.http), admin: admin.unwrap_or(defaults.admin) };
+    let unix = section.parsed("unix", report, parse_socket_path);
+    let server = Server { http: http.unwrap_or(defaults.http), admin: admin.unwrap_or(defaults.admin), unix };
     if let Some(entry) =
         section.any_of(&["admin", "http"]).filter(|_| server.http == server.admin && server.http.port() != 0)
     {

@@ -4,6 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::limits::Limits;
 use super::source::Source;
@@ -29,17 +30,23 @@ pub struct Config {
 }
 
 /// Addresses to listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// API and media.
     pub http: SocketAddr,
     /// Probes and metrics.
     pub admin: SocketAddr,
+    /// API and media over a Unix socket at this absolute path; `None`: over TCP only.
+    pub unix: Option<PathBuf>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { http: SocketAddr::from(([127, 0, 0, 1], 8080)), admin: SocketAddr::from(([127, 0, 0, 1], 8081)) }
+        Self {
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            unix: None,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 use std::fmt;
+use std::net::IpAddr;
 use url::Url;
 
 use super::mistake::suggestion;
@@ -95,6 +96,14 @@ impl RtspUrl {
     /// The port.
     pub fn port(&self) -> u16 {
         self.0.port().unwrap_or(Self::DEFAULT_PORT)
+    }
+
+    /// Whether the host is, by its name, whatever machine asks: another one for each who says it.
+    pub fn is_loopback(&self) -> bool {
+        // A URL of this scheme keeps IPv4 addresses as text (WHATWG URL, opaque hosts).
+        let host = self.host().trim_start_matches('[').trim_end_matches([']', '.']);
+        let own = |address: IpAddr| address.to_canonical().is_loopback() || address.is_unspecified();
+        host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(own)
     }
 
     /// The URL to ask the camera for. May hold secrets in path and query: for the ingest worker only.
@@ -220,4 +229,25 @@ fn pattern_fps(text: &str) -> Result<FrameRate, String> {
 /// 0.08 bit a pixel, about what cameras send.
 fn pattern_bitrate(size: Geometry, fps: FrameRate) -> u32 {
     (size.pixels() as f64 * fps.as_f64() * 0.08).clamp(100_000.0, 40_000_000.0) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_known_by_its_name() {
+        for (host, own) in [
+            ("127.0.0.1:8554", true),
+            ("LOCALHOST.", true),
+            ("[::1]", true),
+            ("[::ffff:127.0.0.1]:554", true),
+            ("0.0.0.0", true),
+            ("192.168.1.7", false),
+            ("127.0.0.1.example.org", false),
+        ] {
+            let (url, _) = RtspUrl::parse(&format!("rtsp://{host}/cam")).unwrap();
+            assert_eq!(url.is_loopback(), own, "{host}");
+        }
+    }
 }

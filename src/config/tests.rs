@@ -166,7 +166,7 @@ streams:
 ";
     insta::assert_snapshot!(load_one(text).unwrap_err(), @"
     c.yaml:2: server.http: must be an IP address with a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080, but it is 'localhost:8080'
-    c.yaml:3: server.prot: unknown key; known are http, admin
+    c.yaml:3: server.prot: unknown key; known are http, admin, unix
     c.yaml:4: server.rtsp: 'rtsp' is not built yet; remove it
     c.yaml:5: hardware.policy: must be one of prefer-hardware, require-hardware, software, but it is 'fastest'
     c.yaml:5: hardware.device: must be auto, the path of a render node such as /dev/dri/renderD128, or pci:0000:00:02.0, but it is 'renderD128'
@@ -222,14 +222,14 @@ fn the_environment_sets_single_keys_only() {
         ("CAMSHAFT_DEFAULTS_RENDITIONS", "x"),
         ("CAMSHAFT_LIMITS_DRAIN", "1d"),
         ("CAMSHAFT_SERVER_HTP", "127.0.0.1:1"),
-        ("CAMSHAFT_SERVER_UNIX", "/x"),
+        ("CAMSHAFT_SERVER_UNIX", "x"),
         ("CAMSHAFT_STREAMS_A_SOURCE", "test:"),
     ];
     insta::assert_snapshot!(load_all(&[("c.yaml", "limits: { drain: 5s, drain: 6s }")], &overrides).unwrap_err(), @"
     CAMSHAFT_DEFAULTS_RENDITIONS: defaults.renditions: is a map, which the environment cannot hold; unset the variable
     CAMSHAFT_LIMITS_DRAIN: limits.drain: must be a duration from 1s to 20s, such as 250ms, 10s, 5m or 1h, but it is '1d'
     CAMSHAFT_SERVER_HTP: is the name of no setting; did you mean 'CAMSHAFT_SERVER_HTTP'?
-    CAMSHAFT_SERVER_UNIX: server.unix: 'unix' is not built yet; remove it
+    CAMSHAFT_SERVER_UNIX: server.unix: must be an absolute path of at most 107 bytes, such as /run/camshaft/camshaft.sock, but it is 'x'
     CAMSHAFT_STREAMS_A_SOURCE: streams cannot be set from the environment; write ${VAR} in the file instead
     ");
 }

@@ -1,6 +1,7 @@
 //! Single values: durations, sizes, counts, switches, addresses. Every error says what is allowed.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::media::query::{parse_scaled, whole};
@@ -86,6 +87,15 @@ pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
 pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "must be an IP address with a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080".into())
+}
+
+/// Where a Unix socket may be: `sun_path` has 108 bytes with its end (unix(7)).
+pub(super) fn parse_socket_path(text: &str) -> Result<PathBuf, String> {
+    const LONGEST: usize = 107;
+    if text.starts_with('/') && !text.ends_with('/') && text.len() <= LONGEST {
+        return Ok(text.into());
+    }
+    Err(format!("must be an absolute path of at most {LONGEST} bytes, such as /run/camshaft/camshaft.sock"))
 }
 
 /// One of `names`.

@@ -6,6 +6,7 @@ mod devices;
 mod error;
 mod events;
 mod frame;
+mod listener;
 mod live;
 mod openapi;
 mod plan;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use admin::{AdminState, admin};
 pub use body::DeliveryOptions;
+pub use listener::{Caller, PodListener};
 pub use server::{ServerOptions, serve};
 
 use axum::error_handling::HandleErrorLayer;

@@ -1,30 +1,25 @@
 //! The listening side: how many connections there are, and how long a peer may take.
 
 use axum::Router;
+use axum::extract::Request;
 use axum::serve::Listener;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use socket2::SockRef;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::listener::Connection;
 
 /// Bytes buffered for a connection in each direction: bounds a request's head, and how far a response runs ahead of the
 /// socket.
 const BUFFER_MAX: usize = 64 << 10;
-
-/// Bytes that wait in a socket unsent (tcp(7), TCP_NOTSENT_LOWAT). What is late is kept where it can still be skipped,
-/// not in the megabytes that the kernel would take; and a client that takes nothing is noticed at once.
-const UNSENT_MAX: u32 = 32 << 10;
-
-/// A stalled connection is cut this much later than its consumer is given up, which is how stalls are counted: streams
-/// of 200 kbit/s and more fill what is buffered within this time.
-const CUT_DELAY: Duration = Duration::from_secs(5);
 
 /// Bounds on what clients can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +40,11 @@ impl Default for ServerOptions {
 }
 
 /// Serves `router` until `shutdown`; then stops accepting, lets every request under way finish, and returns. Dropping
-/// the future cuts all connections.
-pub async fn serve(mut listener: TcpListener, router: Router, options: ServerOptions, shutdown: CancellationToken) {
+/// the future cuts all connections. Every request has its [`super::Caller`] as an extension.
+pub async fn serve<L>(mut listener: L, router: Router, options: ServerOptions, shutdown: CancellationToken)
+where
+    L: Listener<Io: Connection>,
+{
     let places = Arc::new(Semaphore::new(options.connections_max));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(options.head_timeout).max_buf_size(BUFFER_MAX);
@@ -58,8 +56,14 @@ pub async fn serve(mut listener: TcpListener, router: Router, options: ServerOpt
             Some(_) = connections.join_next() => continue,
             () = shutdown.cancelled() => break,
         };
-        configure(&stream, &options);
-        let service = TowerToHyperService::new(router.clone());
+        if let Err(error) = stream.configure(options.stalled_peer) {
+            tracing::debug!(%error, "the peer left before its connection was set up");
+        }
+        let caller = stream.caller();
+        let service = TowerToHyperService::new(router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(caller);
+            request
+        }));
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         connections.spawn(async move {
             if let Err(error) = connection.await {
@@ -73,25 +77,12 @@ pub async fn serve(mut listener: TcpListener, router: Router, options: ServerOpt
 }
 
 /// The next connection, once there is a place for it.
-async fn accept(listener: &mut TcpListener, places: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+async fn accept<L: Listener>(listener: &mut L, places: &Arc<Semaphore>) -> (L::Io, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed, so there always is a permit.
     let place = places.clone().acquire_owned().await.ok();
     // axum's listener waits where the process is out of descriptors, instead of failing.
-    let (stream, _) = Listener::accept(listener).await;
+    let (stream, _) = listener.accept().await;
     (stream, place)
-}
-
-/// Small chunks leave at once, and a peer that takes nothing is cut off by the kernel, even if it still answers the
-/// probes of a closed window (tcp(7), TCP_USER_TIMEOUT).
-fn configure(stream: &TcpStream, options: &ServerOptions) {
-    let socket = SockRef::from(stream);
-    let configured = socket
-        .set_tcp_nodelay(true)
-        .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_MAX))
-        .and_then(|()| socket.set_tcp_user_timeout(Some(options.stalled_peer + CUT_DELAY)));
-    if let Err(error) = configured {
-        tracing::debug!(%error, "the peer left before its connection was set up");
-    }
 }
 
 #[cfg(test)]
@@ -99,6 +90,7 @@ mod tests {
     use super::*;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
 
     struct Running {
         address: std::net::SocketAddr,

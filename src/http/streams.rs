@@ -2,14 +2,14 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json};
 
 use super::error::{ErrorBody, Failure};
-use super::{ApiState, stream_id};
-use crate::config::{stream_from_json, temporary_stream_from_json};
-use crate::error::Error;
+use super::{ApiState, Caller, stream_id};
+use crate::config::{Source, stream_from_json, temporary_stream_from_json};
+use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Put, status::Status};
 
 /// Every stream with its status.
@@ -37,16 +37,32 @@ pub(super) async fn list(State(state): State<ApiState>) -> Json<Vec<Status>> {
         (status = 201, description = "Made; Location names it", body = Status),
         (status = 400, description = "Every mistake in the body", body = ErrorBody),
         (status = 413, description = "The body is larger than 64 KiB", body = ErrorBody),
+        (status = 422, description = "A source on this very machine, asked for over the network", body = ErrorBody),
     )
 )]
 pub(super) async fn lease(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<impl IntoResponse, Failure> {
     let (settings, ttl) = temporary_stream_from_json(&body?, &state.defaults.borrow()).map_err(Error::from)?;
+    check_reach(&settings.source, caller)?;
     let (stream, created) = state.streams.lease(settings, ttl).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, [(header::LOCATION, format!("/v1/streams/{}", stream.id()))], Json(stream.status())))
+}
+
+/// A loopback address means the caller's own machine. It is camshaft's as well only for those who share its socket;
+/// anybody else would reach services that were never meant for them.
+fn check_reach(source: &Source, caller: Caller) -> Result<()> {
+    match source {
+        Source::Rtsp(url) if url.is_loopback() && caller == Caller::Network => Err(Error::new(
+            ErrorKind::Impossible,
+            "a source on a loopback address is taken over the Unix socket only (server.unix): ask there, or name the \
+             source in the configuration",
+        )),
+        Source::Rtsp(_) | Source::Pattern(_) => Ok(()),
+    }
 }
 
 /// A stream's status.

@@ -38,7 +38,7 @@ impl Answer {
 }
 
 pub(super) async fn ask(router: &Router, method: &str, uri: &str, body: impl Into<Body>) -> Answer {
-    let request = Request::builder().method(method).uri(uri).body(body.into()).unwrap();
+    let request = Request::builder().method(method).uri(uri).extension(Caller::Network).body(body.into()).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();

@@ -118,6 +118,7 @@ impl<'a> Relay<'a> {
             return Err(Failure::new(FailureKind::Limit, message).into());
         }
         if self.config.is_none() || frame.has_new_parameters() {
+            self.announce_audio().await?;
             self.update_config().await?;
         }
         let Some(codec) = self.config.as_ref().map(|config| config.codec) else { return Ok(false) };
@@ -141,17 +142,25 @@ impl<'a> Relay<'a> {
     }
 
     async fn relay_audio(&mut self, frame: &AudioFrame) -> Result<(), End> {
-        let Some(track) = &self.camera.audio else { return Ok(()) };
-        self.lost = self.lost.saturating_add(frame.loss().into());
-        if !self.audio_announced {
-            send_async(self.link, &FromWorker::AudioConfig(track.config.clone()), &[]).await?;
-            self.audio_announced = true;
+        if self.camera.audio.is_none() {
+            return Ok(());
         }
+        self.lost = self.lost.saturating_add(frame.loss().into());
+        self.announce_audio().await?;
         let pts = self.timeline.place(Track::Audio, media_time(frame.timestamp()), frame.ctx().received());
         let wall = wall_clock(frame.ctx());
         let header = PacketHeader { track: Track::Audio, pts, dts: pts, keyframe: true, wall };
         self.report_losses().await?;
         Ok(send_async(self.link, &FromWorker::Packet(header), frame.data()).await?)
+    }
+
+    /// Announces the audio track: with the video at the latest, so that who joins at the first picture has its sound.
+    async fn announce_audio(&mut self) -> Result<(), End> {
+        if let Some(track) = self.camera.audio.as_ref().filter(|_| !self.audio_announced) {
+            send_async(self.link, &FromWorker::AudioConfig(track.config.clone()), &[]).await?;
+            self.audio_announced = true;
+        }
+        Ok(())
     }
 
     /// Announces what retina knows of the pictures by now, if it is new. Sets that come only in band are not

@@ -9,6 +9,7 @@ mod cameras;
 mod devices;
 mod faults;
 mod first_picture;
+mod frigate;
 mod hardware;
 mod hls;
 mod outputs;

@@ -99,6 +99,7 @@ impl Camshaft {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .env("RUST_LOG", "debug,hyper=info,mio=info")
+            .env("CAMSHAFT_SERVER_UNIX", dir.path().join("camshaft.sock"))
             .spawn()
             .expect("the camshaft binary starts");
         let log = Log::collect(child.stderr.take().unwrap());
@@ -115,6 +116,11 @@ impl Camshaft {
     /// The configuration's path.
     pub fn config(&self) -> PathBuf {
         self.dir.path().join("camshaft.yaml")
+    }
+
+    /// The path of its Unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("camshaft.sock")
     }
 
     /// The service's process id.

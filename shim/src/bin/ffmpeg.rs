@@ -1,0 +1,7 @@
+//! The stand-in `ffmpeg`.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    camshaft_shim::ffmpeg()
+}

@@ -1,0 +1,25 @@
+//! The stand-in `ffmpeg` and `ffprobe`: what camshaft can do for a live camera goes to camshaft, everything else to the
+//! real programs.
+//!
+//! ```text
+//! arguments ─▶ command.rs ─▶ decision.rs ─▶ Serve ─▶ client.rs ─▶ pictures.rs ─▶ standard output
+//!              as ffmpeg       pure, never          │             packets.rs  ─▶ a real ffmpeg's standard input
+//!              reads them      guesses    └▶ Delegate ─▶ real.rs: exec
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod camera;
+pub mod client;
+pub mod command;
+pub mod decision;
+mod filters;
+mod log;
+pub mod outputs;
+mod packets;
+mod pictures;
+mod real;
+mod session;
+mod source;
+
+pub use session::{ffmpeg, ffprobe};
