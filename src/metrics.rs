@@ -244,13 +244,9 @@ impl Metrics {
         for vec in [&self.stream_state, &self.stream_up, &self.consumers, &self.ring_bytes, &self.ring_joinable] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
-        for vec in [
-            &self.acceleration,
-            &self.worker_rss_bytes,
-            &self.worker_sandboxed,
-            &self.degraded,
-            &self.overload_step,
-        ] {
+        for vec in
+            [&self.acceleration, &self.worker_rss_bytes, &self.worker_sandboxed, &self.degraded, &self.overload_step]
+        {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
         for vec in [&self.source_fps, &self.source_last_packet_age, &self.ring_seconds] {

@@ -50,8 +50,7 @@ const MAIN: &[(&str, &[&str])] = &[
         "cli",
         &[
             "events", "rtsp", "http", "stream", "job", "hw", "output", "ingest", "sandbox", "link", "config", "plan",
-            "metrics",
-            "fanout", "ring", "media", "error",
+            "metrics", "fanout", "ring", "media", "error",
         ],
     ),
     ("lib", &[]),

@@ -73,7 +73,7 @@ pub(super) fn look(choice: DeviceChoice) -> Result<Arc<Devices>> {
 }
 
 /// As far as the kernel goes: nobody has configured anything yet.
-fn confinements() -> Confinements {
+pub(super) fn confinements() -> Confinements {
     Workers { sandbox: SandboxMode::Degrade, ..Workers::default() }.confinements(&Limits::default())
 }
 

@@ -43,7 +43,7 @@ pub fn run(work: &Path) -> Result<()> {
 }
 
 async fn measure(clip: Arc<Clip>, capabilities: &Capabilities) -> Result<()> {
-    let spawner = Spawner::start(Programs::find()?, worker_environment())?;
+    let spawner = Spawner::start(Programs::find()?, worker_environment(), probe::confinements())?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let software = rate(&spawner, &clip, &Backend::Software, cpus).await?;
     println!("# {}, decoded for {} s by {cpus} workers at once", clip::DESCRIPTION, MEASURE.as_secs());

@@ -69,7 +69,7 @@ pub fn measure(stage: &Stage) -> Result<Vec<Line>> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::internal("cannot start the runtime").with_source(error))?;
     runtime.block_on(async {
-        let spawner = Spawner::start(Programs::find()?, worker_environment())?;
+        let spawner = Spawner::start(Programs::find()?, worker_environment(), probe::confinements())?;
         let mut lines = Vec::new();
         for (work, spec) in works() {
             for candidate in candidates(&clip.config, spec.as_ref(), &capabilities) {
