@@ -185,13 +185,13 @@ fn a_full_gpu_sends_work_to_the_cpus_and_full_cpus_say_so() {
     assert_eq!(server.get("/v1/streams/c/live.y4m").status, 503);
 
     let mut copy = server.open("/v1/streams/a/live.ts");
+    let second = std::thread::spawn(move || second.numbers(60));
     gpu.break_for_good(Call::EndDecode, 0, Action::Abort);
     let status = server.wait_status("a", "degraded", |status| status["load"]["state"] == "degraded");
     assert!(status["load"]["reason"].as_str().unwrap().contains("limits.software_pixels"), "{status}");
     copy.read_exact(&mut [0; 20_000]).expect("copies go on");
-    let numbers = second.numbers(30);
+    let numbers = second.join().unwrap();
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "what runs goes on: {numbers:?}");
-    drop(second);
     first.numbers(30);
     let status = server.wait_status("a", "full effort", |status| status["load"]["state"] == "full");
     assert_eq!(status["accel"]["decode"], "software");

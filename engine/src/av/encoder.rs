@@ -121,7 +121,7 @@ impl Encoder {
     pub fn encode(&mut self, frame: &Frame, pts: MediaTime, kind: PictureKind) -> Result<()> {
         self.input.refer_to(frame)?;
         let input = self.input.get_mut();
-        input.pts = pts.0;
+        input.pts = pts.0 / ticks(&self.settings);
         // A decoded picture still says what kind it was in its old stream.
         input.pict_type = match kind {
             PictureKind::Any => AVPictureType::AV_PICTURE_TYPE_NONE,
@@ -182,7 +182,14 @@ impl Encoder {
             Tuning::Live => nal::length_prefixed(units),
             Tuning::Camera { .. } => nal::length_prefixed(units.into_iter().filter(|unit| !is_parameter_set(unit))),
         };
-        Ok(AccessUnit { config, data, pts: self.packet.pts(), dts: self.packet.dts(), keyframe })
+        let (pts, dts) = self.times();
+        Ok(AccessUnit { config, data, pts, dts, keyframe })
+    }
+
+    /// When the packet is shown and decoded.
+    fn times(&self) -> (MediaTime, MediaTime) {
+        let ticks = ticks(&self.settings);
+        (MediaTime(self.packet.pts().0 * ticks), MediaTime(self.packet.dts().0 * ticks))
     }
 
     /// An access unit of a codec that has no parameter sets.
@@ -200,9 +207,9 @@ impl Encoder {
             reorder_depth: settings.tuning.bframes(),
         });
         self.configured = true;
-        let packet = &self.packet;
+        let (packet, (pts, dts)) = (&self.packet, self.times());
         let data = Bytes::copy_from_slice(packet.data());
-        AccessUnit { config, data, pts: packet.pts(), dts: packet.dts(), keyframe: packet.is_keyframe() }
+        AccessUnit { config, data, pts, dts, keyframe: packet.is_keyframe() }
     }
 }
 
@@ -236,12 +243,22 @@ impl OnDevice {
     }
 }
 
+/// What an encoder counts time in, in ticks of [`MediaTime`]: those, but for MPEG-2, which counts pictures.
+fn ticks(settings: &EncoderSettings) -> i64 {
+    match settings.codec {
+        VideoCodec::Mpeg2 => {
+            MediaTime::HZ * i64::from(settings.frame_rate.den) / i64::from(settings.frame_rate.num.max(1))
+        }
+        _ => 1,
+    }
+}
+
 /// The fields that all encoders share.
 fn set_fields(codec: &mut Codec, settings: &EncoderSettings) {
     let context = codec.settings();
     (context.width, context.height) = (settings.size.width as i32, settings.size.height as i32);
-    (context.time_base.num, context.time_base.den) = (1, MediaTime::HZ as i32);
     let rate = settings.frame_rate;
+    (context.time_base.num, context.time_base.den) = (ticks(settings) as i32, MediaTime::HZ as i32);
     (context.framerate.num, context.framerate.den) = (clamped(rate.num), clamped(rate.den));
     context.thread_count = 1;
     context.gop_size = clamped(settings.gop.max(1));

@@ -54,7 +54,7 @@ fn each_step_leaves_out_more_and_times_stay() {
     let clip = clip();
     let mut references: Vec<i64> = clip.packets.iter().filter(is_reference).map(|(header, _)| header.pts.0).collect();
     references.sort_unstable();
-    assert!((16..30).contains(&references.len()), "a third are references: {references:?}");
+    assert!((16..40).contains(&references.len()), "some are references, some are not: {references:?}");
     let halved: Vec<i64> = references.iter().copied().step_by(2).collect();
 
     let full = play(&clip, Effort::Full);
