@@ -11,6 +11,7 @@
 mod camera;
 mod decode_time;
 mod failure;
+mod jpeg;
 mod relay;
 mod sandbox;
 mod timeline;

@@ -12,12 +12,13 @@ use tokio::time::{Instant, timeout_at};
 use super::camera::{Camera, VideoTrack};
 use super::decode_time::DecodeTimes;
 use super::failure::{End, Failure, is_packet_error, quote};
+use super::jpeg;
 use super::timeline::Timeline;
 use crate::link::wire::send_async;
 use crate::link::{FailureKind, FromWorker, IngestTask};
 use crate::media::nal::{self, NalKind};
 use crate::media::{
-    Geometry, MAX_ACCESS_UNIT, MediaTime, PacketHeader, StreamParameters, Track, VideoConfig, WallClock,
+    Geometry, MAX_ACCESS_UNIT, MediaTime, PacketHeader, StreamParameters, Track, VideoCodec, VideoConfig, WallClock,
     parse_parameter_sets,
 };
 
@@ -137,7 +138,11 @@ impl<'a> Relay<'a> {
         };
         self.broken = None;
         self.report_losses().await?;
-        send_async(self.link, &FromWorker::Packet(header), frame.data()).await?;
+        let data = match codec {
+            VideoCodec::Mjpeg => jpeg::with_jfif_numbers(frame.data()),
+            _ => frame.data().into(),
+        };
+        send_async(self.link, &FromWorker::Packet(header), &data).await?;
         Ok(true)
     }
 

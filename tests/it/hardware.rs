@@ -151,7 +151,9 @@ fn jpegs_of_a_camera_are_copied_as_they_are() {
     let luma = command_output("ffmpeg", &arguments);
     let size = camshaft::media::Geometry::new(320, 184);
     let number = |luma: &[u8]| camshaft::media::pattern::read_number(luma, size, size.width as usize);
-    let numbers: Vec<_> = luma.chunks_exact(size.pixels() as usize).filter_map(number).collect();
+    let mut numbers: Vec<_> = luma.chunks_exact(size.pixels() as usize).filter_map(number).collect();
+    // The bytes end in the middle of a picture, for which ffmpeg shows the one before.
+    numbers.pop();
     assert!(numbers.len() > 5 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
     let status = server.status("cam");
     assert_eq!((&status["source"]["codec"], &status["workers"]["pixels"]), (&"mjpeg".into(), &Value::Null));

@@ -2,7 +2,7 @@
 //! file only.
 
 use camshaft::media::{RateControl, VideoCodec};
-use ffmpeg_next::ffi::{self, AVColorRange, AVPixelFormat};
+use ffmpeg_next::ffi::{AVColorRange, AVPixelFormat};
 
 use super::super::codec::Codec;
 use super::super::error::Result;
@@ -39,8 +39,6 @@ pub(super) fn open(settings: &EncoderSettings) -> Result<Codec> {
         }
         // JPEG has no other range.
         (VideoCodec::Mjpeg, _) => codec.settings().color_range = AVColorRange::AVCOL_RANGE_JPEG,
-        // Time stamps of 1/90 000 s are no frame rate of MPEG-2, which decoders do not mind.
-        (VideoCodec::Mpeg2, _) => codec.settings().strict_std_compliance = ffi::FF_COMPLIANCE_UNOFFICIAL,
         _ => {}
     }
     codec.open(&options)?;
