@@ -82,6 +82,14 @@ pub struct Metrics {
     pub gpu_frequency: GaugeVec,
     /// Time that a GPU was idle (RC6).
     pub gpu_idle_seconds: CounterVec,
+    /// 1 for the state that a device's breaker is in, 0 for the others.
+    pub device_breaker: IntGaugeVec,
+    /// How alike a picture from the device and from the CPU were.
+    pub verify_psnr: GaugeVec,
+    /// Comparisons of pictures from the device with those from the CPU, by outcome.
+    pub verifications: IntCounterVec,
+    /// Failures of hardware workers, by whose they were.
+    pub blames: IntCounterVec,
 }
 
 const STREAM: &[&str] = &["stream"];
@@ -185,6 +193,26 @@ impl Metrics {
             device_usable: table.gauges("device_usable", "1 for a render node that has proved something", DEVICE),
             gpu_frequency: table.float_gauges("gpu_frequency_hertz", "Clock of the GPU", DEVICE),
             gpu_idle_seconds: table.float_counters("gpu_idle_seconds_total", "Time the GPU was idle (RC6)", DEVICE),
+            device_breaker: table.gauges(
+                "device_breaker",
+                "1 for the state that the device's breaker is in",
+                &["device", "state"],
+            ),
+            verify_psnr: table.float_gauges(
+                "verify_psnr_db",
+                "How alike the last picture compared was on the device and on the CPU; 100 if they were the same",
+                STREAM,
+            ),
+            verifications: table.counters(
+                "verifications_total",
+                "Pictures of the device compared with those of the CPU: same, different, unclear",
+                &["stream", "outcome"],
+            ),
+            blames: table.counters(
+                "hardware_failures_total",
+                "Failures of workers on a device, by who was to blame: device, source, unclear",
+                &["stream", "blame"],
+            ),
             registry: registry.clone(),
         };
         let build = table.gauges("build_info", "1, with the version", &["version"]);
@@ -213,7 +241,7 @@ impl Metrics {
         for vec in [&self.acceleration, &self.worker_rss_bytes] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
-        for vec in [&self.source_fps, &self.source_last_packet_age, &self.ring_seconds] {
+        for vec in [&self.source_fps, &self.source_last_packet_age, &self.ring_seconds, &self.verify_psnr] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
         for vec in [
@@ -231,6 +259,8 @@ impl Metrics {
             &self.fallbacks,
             &self.worker_restarts,
             &self.stills,
+            &self.verifications,
+            &self.blames,
         ] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::logs;
 use super::serve::worker_environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hw::{Devices, DevicesReport, Node, Roots};
+use crate::hw::{BreakerSettings, Devices, DevicesReport, Node, Roots};
 use crate::link::{Programs, Spawner};
 use crate::plan::DeviceChoice;
 use emit::Target;
@@ -64,7 +64,7 @@ pub(super) fn look(choice: DeviceChoice) -> Result<Arc<Devices>> {
         .map_err(|error| Error::internal("cannot start the runtime").with_source(error))?;
     runtime.block_on(async {
         let spawner = Spawner::start(Programs::find()?, worker_environment())?;
-        let devices = Devices::new(spawner, Roots::default(), choice);
+        let devices = Devices::new(spawner, Roots::default(), choice, BreakerSettings::default(), Arc::default());
         devices.look().await;
         Ok(devices)
     })

@@ -2,9 +2,11 @@
 //! [`watch`], which says when files change.
 
 mod expand;
+mod hardware;
 mod limits;
 mod mistake;
 mod overrides;
+mod quantities;
 mod section;
 mod settings;
 mod source;
@@ -15,9 +17,10 @@ mod tree;
 mod values;
 mod watch;
 
+pub use hardware::{Hardware, Recovery};
 pub use limits::Limits;
 pub use mistake::{Mistake, Mistakes};
-pub use settings::{Config, Credentials, Hardware, Server, StreamDefaults, StreamSettings};
+pub use settings::{Config, Credentials, Server, StreamDefaults, StreamSettings};
 pub use source::{RtspUrl, Source};
 pub use watch::{Watcher, watch};
 
@@ -27,13 +30,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::media::StreamId;
-use crate::plan::Policy;
 use expand::{Variables, expand};
 use mistake::{Place, Report};
 use section::{Key, Section, join, unique_entries};
 use stream::{Base, Login, PasswordFiles};
 use tree::{Entry, Node, Value};
-use values::{Quantity, parse_address, parse_name};
+use values::{Quantity, parse_address};
 
 /// One YAML text of the configuration. Has no `Debug`: it may hold passwords.
 #[derive(Clone)]
@@ -83,8 +85,7 @@ const SERVER: TopSection = TopSection {
         Key::unbuilt("token_file"),
     ],
 };
-const HARDWARE: TopSection =
-    TopSection { name: "hardware", keys: &[Key::scalar("policy"), Key::scalar("device"), Key::unbuilt("driver_env")] };
+const HARDWARE: TopSection = TopSection { name: "hardware", keys: hardware::KEYS };
 const DEFAULTS: TopSection = TopSection { name: "defaults", keys: stream::DEFAULT_KEYS };
 const LIMITS: TopSection = TopSection { name: "limits", keys: limits::KEYS };
 
@@ -203,7 +204,7 @@ fn read_config(root: Vec<Entry>, lookups: &Lookups, report: &mut Report) -> Opti
     let (server, hardware, defaults, limits) = (open(&SERVER), open(&HARDWARE), open(&DEFAULTS), open(&LIMITS));
 
     let server = server.map(|section| read_server(&section, report)).unwrap_or_default();
-    let hardware = hardware.map(|section| read_hardware(&section, report)).unwrap_or_default();
+    let hardware = hardware.map(|section| hardware::read(&section, report)).unwrap_or_default();
     let limits = limits::read(limits.as_ref(), report);
     let password_files = PasswordFiles::From(lookups.file);
     let unset = StreamDefaults { policy: hardware.policy, ..StreamDefaults::default() };
@@ -226,12 +227,6 @@ fn read_server(section: &Section, report: &mut Report) -> Server {
         report.add(&entry.node.place, &section.path_of(&entry.key), message);
     }
     server
-}
-
-fn read_hardware(section: &Section, report: &mut Report) -> Hardware {
-    let device = section.parsed("device", report, str::parse);
-    let policy = section.parsed("policy", report, |text| parse_name(text, &Policy::ALL));
-    Hardware { policy: policy.unwrap_or_default(), device: device.unwrap_or_default() }
 }
 
 fn read_streams(node: &Node, base: &Base, limits: &Limits, report: &mut Report) -> BTreeMap<StreamId, StreamSettings> {

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::hardware::Hardware;
 use super::limits::Limits;
 use super::source::Source;
 use crate::media::{RenditionRequest, StreamId, Transport};
-use crate::plan::{DeviceChoice, Policy};
+use crate::plan::Policy;
 
 /// Everything that is configured. Two equal ones behave the same.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,15 +39,6 @@ impl Default for Server {
     fn default() -> Self {
         Self { http: SocketAddr::from(([127, 0, 0, 1], 8080)), admin: SocketAddr::from(([127, 0, 0, 1], 8081)) }
     }
-}
-
-/// What may run where.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hardware {
-    /// Of every stream that names none of its own.
-    pub policy: Policy,
-    /// Which device may be used.
-    pub device: DeviceChoice,
 }
 
 /// One stream.

@@ -51,6 +51,8 @@ pub enum WorkerEvent {
 pub struct Exit {
     /// What happened.
     pub description: String,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
 }
 
 impl Worker {
@@ -75,7 +77,7 @@ impl Worker {
             None => {
                 // The link is closed: nothing more can come of the process, should it still run.
                 self.kill.cancel();
-                let unknown = || Exit { description: "ended".into() };
+                let unknown = || Exit { description: "ended".into(), signal: None };
                 let exit = if self.exit.is_terminated() {
                     unknown()
                 } else {
@@ -160,11 +162,11 @@ async fn reap(mut child: Child, kill: CancellationToken, exited: oneshot::Sender
             child.wait().await
         }
     };
-    let description = match status {
-        Ok(status) => describe(status),
-        Err(error) => format!("cannot be waited for: {error}"),
+    let exit = match status {
+        Ok(status) => Exit { description: describe(status), signal: status.signal() },
+        Err(error) => Exit { description: format!("cannot be waited for: {error}"), signal: None },
     };
-    let _ = exited.send(Exit { description });
+    let _ = exited.send(exit);
 }
 
 fn describe(status: ExitStatus) -> String {

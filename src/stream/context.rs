@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
-use crate::config::Limits;
+use crate::config::{Limits, Recovery};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
 use crate::hw::Devices;
@@ -22,6 +22,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The limits of the configuration.
     pub limits: Limits,
+    /// When hardware is left, checked, and tried again.
+    pub recovery: Recovery,
     /// The GPUs, and what they have proved.
     pub devices: Arc<Devices>,
     /// Where changes are told.
@@ -43,9 +45,10 @@ impl Context {
         events: Arc<Events>,
         metrics: Arc<Metrics>,
         limits: Limits,
+        recovery: Recovery,
     ) -> Self {
         let beside = Semaphore::new(limits.workers_beside as usize);
-        Self { spawner, metrics, limits, devices, events, beside, consumers: Arc::default() }
+        Self { spawner, metrics, limits, recovery, devices, events, beside, consumers: Arc::default() }
     }
 
     /// Takes a place for a consumer.

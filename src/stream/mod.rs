@@ -2,6 +2,7 @@
 //! the consumers' ways in.
 
 mod backoff;
+mod beside;
 mod consumer;
 mod context;
 mod facts;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use consumer::{PacketStream, PictureStream};
 pub use context::Context;
@@ -39,7 +41,7 @@ use crate::ring::{Reader, Ring, Start};
 use consumer::{Absence, Demand, RenditionUse, Ticket};
 use context::take_place;
 use facts::SourceFacts;
-use pixels::{Command, Pixels, PixelsSetup};
+use pixels::{Accel, Command, Pixels, PixelsSetup};
 use rendition::{RenditionKey, Sink};
 use source::SourceTask;
 use status::{AccelStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
@@ -95,11 +97,13 @@ impl Stream {
             ring: ring.clone(),
             facts: facts.clone(),
             metrics: metrics.clone(),
+            accel: Accel::new(context.recovery.clone()),
+            inquests: TaskTracker::new(),
             cancel: cancel.clone(),
         };
         // An on-demand stream's renditions wait for a consumer like the stream itself.
         let warm = if settings.on_demand { vec![] } else { warm_renditions(&settings) };
-        let (pixels, pixels_task) = Pixels::new(setup, warm);
+        let (pixels, pixels_task) = Pixels::new(Arc::new(setup), warm);
         let tasks = vec![tokio::spawn(source::run(source)), tokio::spawn(pixels_task.run())];
         let (consumers, tasks) = (Arc::default(), tokio::sync::Mutex::new(tasks));
         Arc::new(Self { id, settings, context, ring, facts, pixels, metrics, demand, consumers, cancel, tasks })
@@ -235,7 +239,8 @@ impl Stream {
         }
         self.metrics.count_by(&self.metrics.all.stills, "own_worker", 1);
         let at = self.media_time(moment);
-        still::still(&self.context, &self.ring, self.id.as_str(), self.policy(), spec, at).await
+        let capabilities = self.pixels.capabilities();
+        still::still(&self.context, &self.ring, self.id.as_str(), &capabilities, self.policy(), spec, at).await
     }
 
     /// The status as the API shows it.

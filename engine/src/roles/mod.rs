@@ -11,6 +11,7 @@ mod trial;
 use camshaft::link::{FailureKind, Role, ToWorker};
 use std::io;
 
+use crate::av::Silence;
 use crate::{av, sandbox};
 use gpu::Gpu;
 pub use link::{End, Link};
@@ -50,6 +51,10 @@ fn protocol(message: &str) -> End {
 impl From<av::Error> for End {
     fn from(error: av::Error) -> Self {
         let kind = match error {
+            av::Error::Silent(Silence::Empty, _) => FailureKind::EmptyPackets,
+            av::Error::Silent(Silence::Stale, _) => FailureKind::StalePackets,
+            av::Error::Silent(Silence::Missing, _) => FailureKind::FramesMissing,
+            av::Error::Silent(Silence::WrongSize, _) => FailureKind::WrongSize,
             _ if error.is_device() => FailureKind::Device,
             _ if error.is_out_of_memory() => FailureKind::Limit,
             _ => FailureKind::Codec,

@@ -6,9 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
-use super::super::context::Context;
 use super::super::rendition::{Rendition, RenditionKey, Sink};
-use super::{MAX_RENDITIONS, View, stages};
+use super::{MAX_RENDITIONS, PixelsSetup, View, stages};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::RenditionId;
 use crate::media::{Frame, MediaTime, Packet, PacketHeader, TrackConfig, VideoConfig, WallClock};
@@ -18,9 +17,9 @@ use crate::plan::{Input, Job, Policy, Scale, plan};
 /// All renditions of a stream.
 #[derive(Debug)]
 pub struct Renditions {
-    context: Arc<Context>,
-    metrics: Arc<StreamMetrics>,
+    setup: Arc<PixelsSetup>,
     view: Arc<View>,
+    warm: Vec<RenditionKey>,
     next_id: RenditionId,
     held: HashMap<RenditionId, Held>,
 }
@@ -41,12 +40,21 @@ struct Held {
 
 impl Renditions {
     /// The `warm` ones, kept for as long as the stream lives.
-    pub fn new(context: Arc<Context>, metrics: Arc<StreamMetrics>, view: Arc<View>, warm: Vec<RenditionKey>) -> Self {
-        let mut renditions = Self { context, metrics, view, next_id: 0, held: HashMap::new() };
-        for key in warm {
-            renditions.add(key, true);
-        }
+    pub fn new(setup: Arc<PixelsSetup>, view: Arc<View>, warm: Vec<RenditionKey>) -> Self {
+        let mut renditions = Self { setup, view, warm, next_id: 0, held: HashMap::new() };
+        renditions.warm_up();
         renditions
+    }
+
+    fn warm_up(&mut self) {
+        for key in self.warm.clone() {
+            self.add(key, true);
+        }
+    }
+
+    /// Every rendition there is, for whoever changes them meanwhile.
+    pub fn list(&self) -> Vec<Arc<Rendition>> {
+        self.all().cloned().collect()
     }
 
     /// Whether there is anything to make.
@@ -96,6 +104,12 @@ impl Renditions {
         self.all().map(|rendition| rendition.key.policy).max_by_key(strictness).unwrap_or_default()
     }
 
+    /// The most lenient policy: what somebody puts up with, others have to.
+    pub fn most_lenient(&self) -> Policy {
+        let all_software = self.all().all(|rendition| rendition.key.policy == Policy::Software);
+        if all_software { Policy::Software } else { Policy::PreferHardware }
+    }
+
     /// Answers a subscription. Returns the rendition if it is new and must be added to the worker.
     pub fn subscribe(
         &mut self,
@@ -127,10 +141,9 @@ impl Renditions {
         }
         if let Some(source) = source {
             let job = stages::job(&key.request, source)?;
-            let plan = plan(&job, &self.context.devices.capabilities(), key.policy);
+            let plan = plan(&job, &self.setup.capabilities(), key.policy);
             if plan.candidates.is_empty() {
-                let message = format!("nothing here can make this: {}", plan.rejected.join("; "));
-                return Err(Error::new(ErrorKind::Impossible, message));
+                return Err(self.setup.impossible(&plan));
             }
         }
         if self.held.len() >= MAX_RENDITIONS {
@@ -150,7 +163,7 @@ impl Renditions {
     fn add(&mut self, key: RenditionKey, warm: bool) -> Arc<Rendition> {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
-        let rendition = Arc::new(Rendition::new(id, key, self.context.ring_limits()));
+        let rendition = Arc::new(Rendition::new(id, key, self.setup.context.ring_limits()));
         let held = Held { rendition: rendition.clone(), warm, unused_since: None, delivered: None, config: None };
         self.held.insert(id, held);
         self.show();
@@ -168,14 +181,14 @@ impl Renditions {
     /// Resolves when the next unused rendition has lingered long enough; never if none is unused.
     pub async fn next_expiry(&self) {
         match self.held.values().filter_map(|held| held.unused_since).min() {
-            Some(since) => tokio::time::sleep_until((since + self.context.limits.pixels_linger).into()).await,
+            Some(since) => tokio::time::sleep_until((since + self.setup.context.limits.pixels_linger).into()).await,
             None => std::future::pending().await,
         }
     }
 
     /// Removes what has lingered long enough and returns the names of what it removed.
     pub fn expire(&mut self) -> Vec<RenditionId> {
-        let linger = self.context.limits.pixels_linger;
+        let linger = self.setup.context.limits.pixels_linger;
         self.remove_where(|held| held.unused_since.is_some_and(|since| since.elapsed() >= linger))
     }
 
@@ -198,7 +211,7 @@ impl Renditions {
     pub fn fail(&mut self, id: RenditionId, error: Error) {
         let Some(held) = self.held.remove(&id) else { return };
         tracing::warn!(
-            stream = self.metrics.id(),
+            stream = self.setup.metrics.id(),
             rendition = held.rendition.name(),
             error = error.chain(),
             "a rendition ended"
@@ -207,12 +220,13 @@ impl Renditions {
         self.show();
     }
 
-    /// Ends all renditions, with the reason.
+    /// Ends all renditions for their consumers, with the reason. Those of the configuration then wait for better times.
     pub fn fail_all(&mut self, error: impl Fn() -> Error) {
         let ids: Vec<_> = self.held.keys().copied().collect();
         for id in ids {
             self.fail(id, error());
         }
+        self.warm_up();
     }
 
     /// Ends all renditions because the stream ends.
@@ -228,7 +242,7 @@ impl Renditions {
             return false;
         }
         held.delivered = Some(frame.header.pts);
-        observe(&self.metrics, &held.rendition, frame.header.wall);
+        observe(&self.setup.metrics, &held.rendition, frame.header.wall);
         if let Sink::Pictures(fanout) = &held.rendition.sink {
             fanout.send(frame);
         }
@@ -250,7 +264,7 @@ impl Renditions {
             return false;
         }
         held.delivered = Some(header.pts);
-        observe(&self.metrics, &held.rendition, header.wall);
+        observe(&self.setup.metrics, &held.rendition, header.wall);
         if let Sink::Packets(ring) = &held.rendition.sink {
             ring.push(Packet { header, config: TrackConfig::Video(config), data });
         }

@@ -29,6 +29,7 @@ pub struct Renditions {
 
 struct Rendition {
     id: RenditionId,
+    spec: RenditionSpec,
     pacing: Pacing,
     due: Option<Due>,
     /// The picture that holds the last slot.
@@ -62,8 +63,30 @@ impl Renditions {
             }
         };
         let output = Output::new(id, spec, stages, self.source_rate);
-        self.list.push(Rendition { id, pacing: Pacing::new(spec.fps, after), due: None, previous: None, output });
+        let pacing = Pacing::new(spec.fps, after);
+        self.list.push(Rendition { id, spec: *spec, pacing, due: None, previous: None, output });
         Ok(())
+    }
+
+    /// Makes a rendition elsewhere from the next picture on. Its times go on as they were.
+    pub fn restage(&mut self, id: RenditionId, stages: &Candidate, link: &mut Link) -> Result<(), End> {
+        match self.place(stages) {
+            Ok(stages) => {
+                let rate = self.source_rate;
+                let mut stages = Some(stages);
+                self.each(link, |rendition, _, link| {
+                    let Some(stages) = stages.take_if(|_| rendition.id == id) else { return Ok(()) };
+                    rendition.output.finish(link)?;
+                    rendition.output = Output::new(id, &rendition.spec, stages, rate);
+                    Ok(())
+                })
+            }
+            Err(message) => {
+                self.remove(id);
+                let kind = FailureKind::Unsupported;
+                link.send(&FromWorker::RenditionFailed { id, kind, message }, &[])
+            }
+        }
     }
 
     fn check(&self, spec: &RenditionSpec) -> Result<(), String> {
