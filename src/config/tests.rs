@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 
 use super::*;
-use crate::plan::Policy;
 use crate::media::{FrameRate, Geometry, OutputRequest, PatternSource, PixelFormat, Transport, VideoCodec};
+use crate::plan::Policy;
 
 const EXAMPLE: &str = include_str!("../../deploy/camshaft.example.yaml");
 const SECRET: &str = "hunter2-4711";

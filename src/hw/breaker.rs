@@ -61,8 +61,7 @@ impl Breaker {
 
     /// Whether a canary trial is due; the next one is then due after another interval.
     pub fn canary_is_due(&mut self, now: Instant, settings: &BreakerSettings) -> bool {
-        let is_due =
-            matches!(self.state, State::Open { .. }) && self.next_canary.is_some_and(|due| due <= now);
+        let is_due = matches!(self.state, State::Open { .. }) && self.next_canary.is_some_and(|due| due <= now);
         if is_due {
             self.next_canary = Some(now + settings.canary_every);
         }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::{
-    AudioConfig, FrameHeader, Geometry, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport, VideoCodec,
-    VideoConfig,
+    AudioConfig, FrameHeader, Geometry, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport,
+    VideoCodec, VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable};
 
@@ -204,10 +204,7 @@ impl FailureKind {
 
     /// Whether a device failed, rather than what it was given.
     pub fn is_device(self) -> bool {
-        matches!(
-            self,
-            Self::Device | Self::EmptyPackets | Self::StalePackets | Self::FramesMissing | Self::WrongSize
-        )
+        matches!(self, Self::Device | Self::EmptyPackets | Self::StalePackets | Self::FramesMissing | Self::WrongSize)
     }
 }
 

@@ -117,8 +117,7 @@ async fn talk<T>(
     let feed = async move {
         let plain = |message| (message, Bytes::new());
         let begin = std::iter::once(ToWorker::Begin(Role::Pixels(task))).chain(before).map(plain);
-        let packets =
-            piece.packets.into_iter().map(|packet| (ToWorker::Packet(packet.header), packet.data.clone()));
+        let packets = piece.packets.into_iter().map(|packet| (ToWorker::Packet(packet.header), packet.data.clone()));
         for message in begin.chain(packets).chain(after.into_iter().map(plain)) {
             if outbox.send(message).await.is_err() {
                 // The worker is gone; reading it says why.

@@ -41,7 +41,7 @@ use crate::ring::{Reader, Ring, Start};
 use consumer::{Absence, Demand, RenditionUse, Ticket};
 use context::take_place;
 use facts::SourceFacts;
-use pixels::{Accel, Command, Pixels, PixelsSetup};
+use pixels::{Accel, Command, Pixels, PixelsFacts, PixelsSetup};
 use rendition::{RenditionKey, Sink};
 use source::SourceTask;
 use status::{AccelStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
@@ -270,13 +270,7 @@ impl Stream {
                 packets_lost: facts.lost,
                 clock_jumps: facts.clock_jumps,
             },
-            accel: pixels.accel.as_ref().map(|(candidate, since)| AccelStatus {
-                decode: candidate.decode.accel().to_owned(),
-                device: candidate.decode.device().map(str::to_owned),
-                driver: candidate.decode.device().and_then(|device| self.context.devices.va_driver(device)),
-                reason: pixels.reason.clone(),
-                since: rfc3339(*since),
-            }),
+            accel: self.accel_status(&pixels),
             renditions: self.pixels.rendition_status(),
             consumers: self.consumer_count() as u64,
             ring: RingStatus { seconds: ring.seconds, bytes: ring.bytes, joinable: ring.joinable },
@@ -288,6 +282,19 @@ impl Stream {
                     .map(|worker| WorkerStatus { gpu_seconds: pixels.gpu_seconds, ..worker }),
             },
         }
+    }
+
+    fn accel_status(&self, pixels: &PixelsFacts) -> Option<AccelStatus> {
+        let decode = pixels.candidate.as_ref().map(|candidate| &candidate.decode);
+        let device = decode.and_then(|decode| decode.device());
+        let is_of_interest = decode.is_some() || pixels.reason.is_some();
+        pixels.since.filter(|_| is_of_interest).map(|since| AccelStatus {
+            decode: decode.map_or("none", |decode| decode.accel()).to_owned(),
+            device: device.map(str::to_owned),
+            driver: device.and_then(|device| self.context.devices.va_driver(device)),
+            reason: pixels.reason.clone(),
+            since: rfc3339(since),
+        })
     }
 
     fn ticket(&self, kind: &'static str) -> Result<Ticket> {

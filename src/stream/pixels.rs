@@ -38,7 +38,8 @@ use live::{Ended, Live};
 use renditions::Renditions;
 use session::Session;
 pub use setup::PixelsSetup;
-use view::{PixelsFacts, View};
+pub use view::PixelsFacts;
+use view::View;
 
 /// Renditions made by one worker at most; the decoder's surface pool is sized for it.
 pub const MAX_RENDITIONS: usize = 8;
@@ -156,6 +157,7 @@ impl PixelsTask {
                     self.start = Start::NewestKeyframe;
                     self.view.made_by_nobody(None);
                 }
+                (Ended::Impossible { reason }, _) => self.view.made_by_nobody(Some(reason)),
                 (Ended::ConfigChanged { at }, _) => self.start = Start::KeyframeBefore(at),
                 (Ended::Withdrawn, _) => self.start = self.setup.replay_from(self.renditions.earliest_delivered()),
                 (Ended::Died(failure), candidate) => {
@@ -200,7 +202,8 @@ impl PixelsTask {
                 },
                 () = self.renditions.next_expiry() => drop(self.renditions.expire()),
                 _ = devices.changed() => {}
-                () = self.setup.next_return() => {}
+                // Whoever was refused for the device's sake may ask again.
+                () = self.setup.next_return() => self.view.made_by_nobody(None),
             }
         }
     }
@@ -211,8 +214,7 @@ impl PixelsTask {
         let plan = self.setup.plan(&self.renditions, &config);
         let Some(candidate) = plan.candidates.first().cloned() else {
             self.renditions.fail_all(|| self.setup.impossible(&plan));
-            self.view.made_by_nobody(Some(plan.rejected.join("; ")));
-            return (Ended::Unwanted, None);
+            return (Ended::Impossible { reason: plan.rejected.join("; ") }, None);
         };
         let (setup, view) = (self.setup.clone(), self.view.clone());
         let session = match Session::start(setup.clone(), view.clone(), config.clone(), candidate.clone()).await {

@@ -13,6 +13,9 @@ use crate::support::{
 
 const CLOCK: &str = "  clock: { source: \"test:?width=320&height=180&fps=25&gop=25\" }\n";
 
+/// The tests count what is read back.
+const NO_SAMPLES: &str = "hardware: { sample_every: 1h }";
+
 fn h264(extra: &'static [&'static str]) -> Coding {
     // A size that is no multiple of a macroblock's: the decoder must crop.
     Coding { size: (318, 178), gop: 25, frames: 500, extra, ..Coding::default() }
@@ -122,7 +125,7 @@ fn hevc_of_8_and_10_bits_is_decoded_on_an_alder_lake_as_on_the_cpu() {
 #[test]
 fn scaled_pictures_are_read_back_and_no_others() {
     let gpu = Gpu::haswell();
-    let server = Camshaft::start_on(&gpu, "", CLOCK);
+    let server = Camshaft::start_on(&gpu, NO_SAMPLES, CLOCK);
     server.wait_live("clock");
     let read = || gpu.count(Counter::ImagesRead) + gpu.count(Counter::ImagesDerived);
     let (decoded, scaled, reads) = (gpu.count(Counter::H264Decoded), gpu.count(Counter::Scaled), read());
@@ -156,7 +159,7 @@ fn first_numbers(file: &Path, count: usize) -> Vec<u32> {
 #[test]
 fn an_encode_never_leaves_the_gpu_and_decodes_cleanly() {
     for gpu in [Gpu::haswell(), Gpu::alderlake()] {
-        let server = Camshaft::start_on(&gpu, "", CLOCK);
+        let server = Camshaft::start_on(&gpu, NO_SAMPLES, CLOCK);
         server.wait_live("clock");
         let touched = || {
             let counters = [Counter::ImagesRead, Counter::ImagesDerived, Counter::ImagesWritten];

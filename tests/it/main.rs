@@ -6,6 +6,7 @@ mod support;
 mod api;
 mod cameras;
 mod devices;
+mod fallback;
 mod faults;
 mod hardware;
 mod outputs;

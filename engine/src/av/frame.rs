@@ -199,7 +199,8 @@ impl Frame {
             let source = unsafe { frame.data[0].offset(y as isize * frame.linesize[0] as isize) };
             // SAFETY: the row in the plane has at least as many bytes as `row`.
             unsafe { ffi::av_image_copy_plane(row.as_mut_ptr(), length, source, length, length, 1) };
-            points.extend(row.chunks_exact(format.sample_bytes()).step_by(step.max(1)).map(|sample| format.luma(sample)));
+            points
+                .extend(row.chunks_exact(format.sample_bytes()).step_by(step.max(1)).map(|sample| format.luma(sample)));
         }
         Ok(())
     }

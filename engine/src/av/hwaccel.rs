@@ -86,7 +86,8 @@ impl Hwaccel {
             )));
         }
         if frame.size() != self.size {
-            let message = format!("{} gave a picture of {} where {} is due", self.device.path(), frame.size(), self.size);
+            let message =
+                format!("{} gave a picture of {} where {} is due", self.device.path(), frame.size(), self.size);
             return Err(Error::Silent(Silence::WrongSize, message));
         }
         self.without_picture = 0;

@@ -57,7 +57,11 @@ impl Worker {
 
     /// A pixels worker that is ready for packets of `config`.
     pub fn pixels(config: &VideoConfig) -> Self {
-        let worker = Self::begin(Role::Pixels(PixelsTask { config: config.clone(), decode: Backend::Software, sample_ticks: None }));
+        let worker = Self::begin(Role::Pixels(PixelsTask {
+            config: config.clone(),
+            decode: Backend::Software,
+            sample_ticks: None,
+        }));
         assert!(matches!(worker.next().0, FromWorker::Ready));
         worker
     }

@@ -135,10 +135,7 @@ mod tests {
             path: path.into(),
             pci: None,
             name: "i965 on Haswell".into(),
-            claims: vec![
-                claim(Profile::H264Main, Entrypoint::Vld),
-                claim(Profile::H264Main, Entrypoint::EncSlice),
-            ],
+            claims: vec![claim(Profile::H264Main, Entrypoint::Vld), claim(Profile::H264Main, Entrypoint::EncSlice)],
             breaker: Default::default(),
             load: 0,
             error: None,

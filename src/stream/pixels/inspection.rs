@@ -61,9 +61,12 @@ impl Inspection {
             self.recent.pop_front();
         }
         self.recent.push_back(sample.clone());
+        if !self.comparing.is_empty() {
+            return;
+        }
         let suspicion = self.watch.suspect(sample);
         let is_due = self.compared.elapsed() >= self.setup.context.recovery.verify_every;
-        if (suspicion.is_some() || is_due) && self.comparing.is_empty() {
+        if suspicion.is_some() || is_due {
             self.compared = Instant::now();
             let (setup, samples) = (self.setup.clone(), self.recent.iter().cloned().collect());
             self.comparing.spawn(async move { (suspicion, compare(setup, samples).await) });
@@ -81,8 +84,13 @@ impl Inspection {
                         Reason::Flat => "the pictures show nothing",
                         _ => "the pictures are wrong",
                     };
-                    return Failure::new(reason, format!("{what}: {psnr:.1} dB from what the CPU makes of the packets"));
+                    return Failure::new(
+                        reason,
+                        format!("{what}: {psnr:.1} dB from what the CPU makes of the packets"),
+                    );
                 }
+                // The next sample that looks like it is looked into again.
+                Some(Ok((_, Comparison::Unclear))) => self.watch.forget(),
                 Some(_) => {}
                 None => std::future::pending().await,
             }

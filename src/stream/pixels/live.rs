@@ -46,6 +46,11 @@ pub enum Ended {
     Stopped,
     /// Nobody wants pixels.
     Unwanted,
+    /// Nothing that is allowed makes them.
+    Impossible {
+        /// For people.
+        reason: String,
+    },
     /// The source sends something else from this time on.
     ConfigChanged {
         /// Presentation time of the first packet of the new kind.
@@ -367,7 +372,11 @@ impl Live {
         let mut session = match session {
             Ok(session) => session,
             Err(error) => {
-                tracing::warn!(stream = self.setup.metrics.id(), error = error.chain(), "no successor could be started");
+                tracing::warn!(
+                    stream = self.setup.metrics.id(),
+                    error = error.chain(),
+                    "no successor could be started"
+                );
                 self.replan_at = Some(Instant::now() + RETURNING_SPREAD);
                 return;
             }

@@ -34,7 +34,8 @@ impl Sample {
 
     /// Whether it shows nothing.
     fn is_flat(&self) -> bool {
-        let (darkest, brightest) = self.points.iter().fold((u8::MAX, 0), |(d, b), point| (d.min(*point), b.max(*point)));
+        let (darkest, brightest) =
+            self.points.iter().fold((u8::MAX, 0), |(d, b), point| (d.min(*point), b.max(*point)));
         brightest.saturating_sub(darkest) <= FLAT
     }
 
@@ -58,6 +59,11 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// What was suspected may be suspected again.
+    pub fn forget(&mut self) {
+        self.settled = None;
+    }
+
     /// What the next sample gives rise to suspect. A suspicion is no proof: scenes stand still, and nights are dark.
     pub fn suspect(&mut self, sample: Sample) -> Option<Reason> {
         let is_frozen = self.last.as_ref().is_some_and(|last| last.points == sample.points);

@@ -16,8 +16,7 @@ use super::{PixelsSetup, View, second, stages};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hw::Lease;
 use crate::link::{
-    FromWorker, Outgoing, PixelsTask as PixelsRole, Program, RenditionId, Role, ToWorker, Worker,
-    WorkerEvent, usage,
+    FromWorker, Outgoing, PixelsTask as PixelsRole, Program, RenditionId, Role, ToWorker, Worker, WorkerEvent, usage,
 };
 use crate::media::{Frame, MediaTime, Packet, PixelFormat, StillSpec, VideoConfig};
 use crate::plan::{Backend, Candidate};
@@ -294,7 +293,9 @@ impl Session {
             }
             FromWorker::Sample { pts, size, flawed } => {
                 let sample = Sample::new(pts, size, flawed, payload);
-                return sample.map(Said::Sample).ok_or_else(|| Failure::breach("a sample without or of too many points"));
+                return sample
+                    .map(Said::Sample)
+                    .ok_or_else(|| Failure::breach("a sample without or of too many points"));
             }
             FromWorker::Drained if self.draining_since.is_some() => return Ok(Said::Drained),
             FromWorker::Failed { kind, message } => return Err(Failure::new(Reason::Said(kind), message)),

@@ -85,9 +85,7 @@ mod tests {
             (Profile::None, Entrypoint::VideoProc),
             (Profile::H264High, Entrypoint::EncSlice),
         ]);
-        let encodes = |codec| {
-            stages(&job(Some(codec)), &capabilities, Policy::PreferHardware, &here()).unwrap().encode
-        };
+        let encodes = |codec| stages(&job(Some(codec)), &capabilities, Policy::PreferHardware, &here()).unwrap().encode;
         assert_eq!(encodes(Codec::H264), Some(here()));
         assert_eq!(encodes(Codec::Hevc), Some(Backend::Software));
         let required = stages(&job(Some(Codec::Hevc)), &capabilities, Policy::RequireHardware, &here());

@@ -28,9 +28,11 @@ pub struct PixelsFacts {
     pub restarts: u64,
     /// Time that the GPU's engines worked for the worker, in seconds, where the kernel says.
     pub gpu_seconds: Option<f64>,
-    /// What runs where, and since when; stays while a worker is replaced.
-    pub accel: Option<(Candidate, SystemTime)>,
-    /// Why not the hardware.
+    /// What runs where; stays while a worker is replaced.
+    pub candidate: Option<Candidate>,
+    /// Since when.
+    pub since: Option<SystemTime>,
+    /// Why not the hardware, or why nothing.
     pub reason: Option<String>,
     /// What is being made.
     pub renditions: Vec<Arc<Rendition>>,
@@ -66,10 +68,13 @@ impl View {
     }
 
     fn enter(&self, candidate: Option<&Candidate>, reason: Option<String>) {
-        let before = self.facts().accel.map(|(before, _)| before.decode);
+        let before = self.facts().candidate.map(|before| before.decode);
         let decode = candidate.map(|candidate| &candidate.decode);
         if before.as_ref() == decode {
-            return self.update(|facts| facts.reason = reason);
+            return self.update(|facts| {
+                facts.since.get_or_insert_with(SystemTime::now);
+                facts.reason = reason;
+            });
         }
         let gauge = &self.metrics.all.acceleration;
         let labels = |accel, device| [self.metrics.id(), accel, device];
@@ -88,7 +93,8 @@ impl View {
             reason: reason.as_deref(),
         });
         self.update(|facts| {
-            facts.accel = candidate.map(|candidate| (candidate.clone(), SystemTime::now()));
+            facts.candidate = candidate.cloned();
+            facts.since = Some(SystemTime::now());
             facts.reason = reason;
         });
     }
@@ -107,13 +113,15 @@ mod tests {
         let candidate = |decode: Backend| Candidate { scale: decode.clone(), decode, encode: None };
         let hardware = candidate(Backend::Vaapi { device: "/dev/dri/renderD128".into() });
         view.made_by(1, &hardware, None);
-        let since = view.facts().accel.unwrap().1;
+        let since = view.facts().since;
         view.made_by(2, &hardware, None);
-        assert_eq!((view.facts().worker, view.facts().accel.unwrap().1), (Some(2), since), "a new process is no news");
+        assert_eq!((view.facts().worker, view.facts().since), (Some(2), since), "a new process is no news");
         view.made_by(3, &candidate(Backend::Software), Some("hang".into()));
         let series = |text: &str| text.lines().filter(|line| line.starts_with("camshaft_acceleration_info{")).count();
         assert_eq!(series(&metrics.text()), 1);
-        assert!(metrics.text().contains("camshaft_acceleration_info{accel=\"software\",device=\"\",stream=\"door\"} 1"));
+        assert!(
+            metrics.text().contains("camshaft_acceleration_info{accel=\"software\",device=\"\",stream=\"door\"} 1")
+        );
         view.made_by_nobody(None);
         assert_eq!(series(&metrics.text()), 0);
         let told: Vec<_> = events.listen(0).0.iter().map(|event| format!("{} {}", event.from, event.to)).collect();

@@ -61,6 +61,11 @@ impl Gpu {
         self.control.arm(&Fault { call, after, times: Times::Sticky, action }).unwrap()
     }
 
+    /// The fault strikes no more.
+    pub fn mend(&self, fault: ArmedFault) {
+        self.control.disarm(fault).unwrap();
+    }
+
     /// How often a fault has struck.
     pub fn hits(&self, fault: ArmedFault) -> u64 {
         self.control.hits(fault).unwrap()
