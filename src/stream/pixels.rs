@@ -182,8 +182,9 @@ impl PixelsTask {
                 return false;
             }
             let config = self.setup.ring.video_config();
+            // Whoever waits for what cannot be made is told so; what nobody waits for yet waits for better times.
             if let Some(config) = config.as_deref().filter(|_| self.renditions.any())
-                && !self.setup.plan(&self.renditions, config).candidates.is_empty()
+                && (self.renditions.are_awaited() || !self.setup.plan(&self.renditions, config).candidates.is_empty())
             {
                 return true;
             }

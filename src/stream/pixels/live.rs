@@ -349,6 +349,8 @@ impl Live {
         if self.leave_by.is_some_and(|by| by <= now) {
             return Err(Ended::Withdrawn);
         }
+        // Something may have been left alone since: an encoder.
+        self.replan_at = self.replan_at.or_else(|| self.setup.accel.next_return(now));
         let is_busy = self.successor.is_some() || self.starting.is_some() || self.change.is_some();
         if is_busy || self.replan_at.is_none_or(|at| at > now) {
             return Ok(());

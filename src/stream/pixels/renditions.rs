@@ -62,6 +62,11 @@ impl Renditions {
         !self.held.is_empty()
     }
 
+    /// Whether any of them was asked for by a consumer.
+    pub fn are_awaited(&self) -> bool {
+        self.held.values().any(|held| !held.warm || held.rendition.consumers.load(Ordering::Relaxed) > 0)
+    }
+
     /// Every rendition there is.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Rendition>> {
         self.held.values().map(|held| &held.rendition)
