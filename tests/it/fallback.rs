@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crate::support::{
-    Action, Call, Camera, Camshaft, Clip, Coding, Counter, Gpu, Y4m, eventually, ffprobe_packets, numbers_in,
-};
+use crate::support::{Action, Call, Camshaft, Counter, Gpu, Y4m, eventually, ffprobe_packets, numbers_in};
 
 /// VA_STATUS_ERROR_DECODING_ERROR; FFmpeg makes EIO of it.
 const DECODING_ERROR: Action = Action::Status(0x17);
@@ -311,27 +309,6 @@ fn a_breaker_held_by_hand_moves_streams_without_losing_a_picture() {
 }
 
 #[test]
-fn a_camera_that_sends_rubbish_is_not_the_devices_fault() {
-    let gpu = Gpu::haswell();
-    let extra = &["-bsf:v", "noise=amount=100*not(key)"];
-    let clip = Clip::make(Coding { size: (318, 178), gop: 25, frames: 500, extra, ..Coding::default() });
-    let camera = Camera::start(&clip, &[]);
-    let streams = format!("  cam: {{ source: \"{}\" }}\n", camera.url());
-    let server = start(&gpu, "cool_down: 500ms, sample_every: 200ms, verify_every: 1s, breaker_streams: 1", &streams);
-    server.wait_live("cam");
-    let mut raw = Y4m::new(server.open("/v1/streams/cam/live.y4m"));
-    let reading = Recording::start(move |stop| while !stop.load(Ordering::Relaxed) && raw.next().is_some() {});
-    eventually(
-        "the source is blamed",
-        || server.log().pause(),
-        || (blamed(&server, "source", "cam") >= 1.0).then_some(()),
-    );
-    reading.stop();
-    assert_eq!(blamed(&server, "device", "cam"), 0.0);
-    assert_eq!(breaker(&server).0, "closed");
-}
-
-#[test]
 fn the_devices_pictures_are_compared_with_the_cpus() {
     let gpu = Gpu::haswell();
     let server = start(&gpu, "cool_down: 1h, sample_every: 1500ms, verify_every: 1s", &clocks(&["clock"]));
@@ -344,7 +321,9 @@ fn the_devices_pictures_are_compared_with_the_cpus() {
     // The next sample shows another picture than this one, and still the wrong one.
     gpu.break_for_good(Call::EndDecode, 0, Action::FrozenPicture);
     let status = wait_accel(&server, "clock", "software");
-    assert!(accel(&status).1.contains("mismatch"), "{status:#}");
+    // Two samples that are both of the frozen picture are another way to find out.
+    let why = accel(&status).1;
+    assert!(why.contains("mismatch") || why.contains("frozen"), "{status:#}");
     assert!(server.metric("camshaft_verify_psnr_db{stream=\"clock\"}").unwrap() < 45.0);
     reading.stop();
 }
