@@ -94,6 +94,14 @@ pub struct Metrics {
     pub degraded: IntGaugeVec,
     /// The step of the overload ladder that a stream is on.
     pub overload_step: IntGaugeVec,
+    /// 1 for the state that a device's breaker is in, 0 for the others.
+    pub device_breaker: IntGaugeVec,
+    /// How alike a picture from the device and from the CPU were.
+    pub verify_psnr: GaugeVec,
+    /// Comparisons of pictures from the device with those from the CPU, by outcome.
+    pub verifications: IntCounterVec,
+    /// Failures of hardware workers, by whose they were.
+    pub blames: IntCounterVec,
 }
 
 const STREAM: &[&str] = &["stream"];
@@ -219,6 +227,26 @@ impl Metrics {
                 "What a stream's decoder leaves out: 0 nothing to 4 all but keyframes",
                 STREAM,
             ),
+            device_breaker: table.gauges(
+                "device_breaker",
+                "1 for the state that the device's breaker is in",
+                &["device", "state"],
+            ),
+            verify_psnr: table.float_gauges(
+                "verify_psnr_db",
+                "How alike the last picture compared was on the device and on the CPU; 100 if they were the same",
+                STREAM,
+            ),
+            verifications: table.counters(
+                "verifications_total",
+                "Pictures of the device compared with those of the CPU: same, different, unclear",
+                &["stream", "outcome"],
+            ),
+            blames: table.counters(
+                "hardware_failures_total",
+                "Failures of workers on a device, by who was to blame: device, source, unclear",
+                &["stream", "blame"],
+            ),
             registry: registry.clone(),
         };
         let build = table.gauges("build_info", "1, with the version", &["version"]);
@@ -249,7 +277,7 @@ impl Metrics {
         {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
-        for vec in [&self.source_fps, &self.source_last_packet_age, &self.ring_seconds] {
+        for vec in [&self.source_fps, &self.source_last_packet_age, &self.ring_seconds, &self.verify_psnr] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
         for vec in [
@@ -268,6 +296,8 @@ impl Metrics {
             &self.worker_restarts,
             &self.stills,
             &self.admission_refused,
+            &self.verifications,
+            &self.blames,
         ] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }

@@ -252,6 +252,13 @@ impl Reader {
         }
     }
 
+    /// What the reader has passed since the last keyframe before its place, that keyframe included.
+    pub fn since_keyframe(&self) -> Vec<Arc<Packet>> {
+        let state = self.ring.state();
+        let Some(keyframe) = state.keyframes.iter().rev().find(|at| **at < self.next) else { return Vec::new() };
+        (*keyframe..self.next).filter_map(|sequence| state.get(sequence).cloned()).collect()
+    }
+
     /// What [`Reader::next`] would yield, if it is there already.
     pub fn try_next(&mut self) -> Option<Read> {
         let ring = self.ring.clone();

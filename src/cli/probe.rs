@@ -11,7 +11,7 @@ use super::logs;
 use super::serve::worker_environment;
 use crate::config::{Limits, SandboxMode, Workers};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hw::{Devices, DevicesReport, Node, Roots};
+use crate::hw::{BreakerSettings, Devices, DevicesReport, Node, Roots};
 use crate::link::{Programs, Spawner};
 use crate::plan::DeviceChoice;
 use crate::sandbox::Confinements;
@@ -66,7 +66,7 @@ pub(super) fn look(choice: DeviceChoice) -> Result<Arc<Devices>> {
         .map_err(|error| Error::internal("cannot start the runtime").with_source(error))?;
     runtime.block_on(async {
         let spawner = Spawner::start(Programs::find()?, worker_environment(), confinements())?;
-        let devices = Devices::new(spawner, Roots::default(), choice);
+        let devices = Devices::new(spawner, Roots::default(), choice, BreakerSettings::default(), Arc::default());
         devices.look().await;
         Ok(devices)
     })

@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::logs;
-use crate::config::{self, Config, SandboxMode, StreamDefaults, Workers};
+use crate::config::{self, Config, Recovery, SandboxMode, StreamDefaults, Workers};
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::http::{self, AdminState, ApiState, DeliveryOptions, PodListener, RequestObserver, ServerOptions};
-use crate::hw::{Devices, Roots};
+use crate::hw::{BreakerSettings, Devices, Roots};
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
 use crate::sandbox::{self, ConfineError};
@@ -82,10 +82,11 @@ impl Service {
         check_sandbox(&config.workers)?;
         let confinements = config.workers.confinements(&config.limits);
         let spawner = Spawner::start(Programs::find()?, worker_environment(), confinements)?;
-        let devices = Devices::new(spawner.clone(), Roots::default(), config.hardware.device.clone());
         let (metrics, events) = (Arc::new(Metrics::new()), Arc::new(Events::default()));
-        let limits = config.limits.clone();
-        let context = Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits);
+        let (breaker, choice) = (breaker_settings(&config.hardware.recovery), config.hardware.device.clone());
+        let devices = Devices::new(spawner.clone(), Roots::default(), choice, breaker, events.clone());
+        let (limits, recovery) = (config.limits.clone(), config.hardware.recovery.clone());
+        let context = Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits, recovery);
         let streams = Streams::new(Arc::new(context));
         let (ready, is_ready) = watch::channel(false);
         let service = Self {
@@ -220,8 +221,12 @@ impl Service {
         if config.server != self.config.server
             || config.limits != self.config.limits
             || config.workers != self.config.workers
+            || config.hardware.recovery != self.config.hardware.recovery
         {
-            tracing::warn!("changes to 'server', 'limits' and 'workers' take effect at the next start");
+            tracing::warn!(
+                "changes to 'server', 'limits', 'workers' and to 'hardware' other than its policy and device take effect \
+                 at the next start"
+            );
         }
         if config.hardware.device != self.config.hardware.device {
             let (devices, cancel) = (self.devices.clone(), self.cancel.clone());
@@ -331,6 +336,14 @@ impl Signals {
     /// The next signal to stop.
     async fn stop(&mut self) {
         while self.next().await == Asked::Reload {}
+    }
+}
+
+fn breaker_settings(recovery: &Recovery) -> BreakerSettings {
+    BreakerSettings {
+        streams: recovery.breaker_streams as usize,
+        window: recovery.breaker_window,
+        canary_every: recovery.canary_every,
     }
 }
 

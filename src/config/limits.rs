@@ -3,39 +3,15 @@
 use std::time::Duration;
 
 use super::mistake::Report;
-use super::section::{Key, Section};
+use super::quantities::{mib, millis, quantities, secs};
+use super::section::Section;
 use super::values::Quantity;
 use crate::media::query::parse_scaled;
 
-/// Declares every limit once: its doc, type, default and range.
-macro_rules! limits {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, from $min:expr, to $max:expr;)+) => {
-        /// What bounds cameras, consumers and workers. `Default` holds the documented defaults.
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct Limits {
-            $($(#[doc = $doc])+ pub $name: $type,)+
-        }
+quantities! {
+    /// What bounds cameras, consumers and workers. `Default` holds the documented defaults.
+    Limits besides [];
 
-        impl Default for Limits {
-            fn default() -> Self {
-                Self { $($name: $default,)+ }
-            }
-        }
-
-        pub(super) const KEYS: &[Key] = &[$(Key::scalar(stringify!($name)),)+];
-
-        fn read_each(section: &Section, report: &mut Report) -> Limits {
-            let defaults = Limits::default();
-            Limits {
-                $($name: section
-                    .parsed(stringify!($name), report, |text| <$type>::parse(text, $min, $max))
-                    .unwrap_or(defaults.$name),)+
-            }
-        }
-    };
-}
-
-limits! {
     /// For connecting to a camera, the RTSP handshake included.
     connect_timeout: Duration = secs(5), from millis(100), to secs(60);
     /// From PLAY to the first media.
@@ -141,18 +117,6 @@ pub(super) fn read(section: Option<&Section>, report: &mut Report) -> Limits {
     limits
 }
 
-const fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-const fn millis(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
 const fn mega(n: u64) -> PixelRate {
     PixelRate(Some(n * 1_000_000))
-}
-
-const fn mib(n: u64) -> u64 {
-    n << 20
 }

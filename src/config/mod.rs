@@ -2,9 +2,11 @@
 //! [`watch`], which says when files change.
 
 mod expand;
+mod hardware;
 mod limits;
 mod mistake;
 mod overrides;
+mod quantities;
 mod section;
 mod settings;
 mod source;
@@ -16,9 +18,10 @@ mod values;
 mod watch;
 mod workers;
 
+pub use hardware::{Hardware, Recovery};
 pub use limits::{Limits, PixelRate};
 pub use mistake::{Mistake, Mistakes};
-pub use settings::{Config, Credentials, Hardware, Priority, Server, StreamDefaults, StreamSettings};
+pub use settings::{Config, Credentials, Priority, Server, StreamDefaults, StreamSettings};
 pub use source::{RtspUrl, Source};
 pub use watch::{Watcher, watch};
 pub use workers::{SandboxMode, Workers};
@@ -29,13 +32,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::media::StreamId;
-use crate::plan::Policy;
 use expand::{Variables, expand};
 use mistake::{Place, Report};
 use section::{Key, Section, join, unique_entries};
 use stream::{Base, Login, PasswordFiles};
 use tree::{Entry, Node, Value};
-use values::{Quantity, parse_address, parse_name, parse_socket_path};
+use values::{Quantity, parse_address, parse_socket_path};
 
 /// One YAML text of the configuration. Has no `Debug`: it may hold passwords.
 #[derive(Clone)]
@@ -86,8 +88,7 @@ const SERVER: TopSection = TopSection {
         Key::unbuilt("token_file"),
     ],
 };
-const HARDWARE: TopSection =
-    TopSection { name: "hardware", keys: &[Key::scalar("policy"), Key::scalar("device"), Key::unbuilt("driver_env")] };
+const HARDWARE: TopSection = TopSection { name: "hardware", keys: hardware::KEYS };
 const DEFAULTS: TopSection = TopSection { name: "defaults", keys: stream::DEFAULT_KEYS };
 const LIMITS: TopSection = TopSection { name: "limits", keys: limits::KEYS };
 
@@ -207,7 +208,7 @@ fn read_config(root: Vec<Entry>, lookups: &Lookups, report: &mut Report) -> Opti
     let workers = open(&workers::WORKERS);
 
     let server = server.map(|section| read_server(&section, report)).unwrap_or_default();
-    let hardware = hardware.map(|section| read_hardware(&section, report)).unwrap_or_default();
+    let hardware = hardware.map(|section| hardware::read(&section, report)).unwrap_or_default();
     let limits = limits::read(limits.as_ref(), report);
     let workers = workers::read(workers.as_ref(), report);
     let password_files = PasswordFiles::From(lookups.file);
@@ -232,12 +233,6 @@ fn read_server(section: &Section, report: &mut Report) -> Server {
         report.add(&entry.node.place, &section.path_of(&entry.key), message);
     }
     server
-}
-
-fn read_hardware(section: &Section, report: &mut Report) -> Hardware {
-    let device = section.parsed("device", report, str::parse);
-    let policy = section.parsed("policy", report, |text| parse_name(text, &Policy::ALL));
-    Hardware { policy: policy.unwrap_or_default(), device: device.unwrap_or_default() }
 }
 
 fn read_streams(node: &Node, base: &Base, limits: &Limits, report: &mut Report) -> BTreeMap<StreamId, StreamSettings> {

@@ -6,11 +6,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::hardware::Hardware;
 use super::limits::Limits;
 use super::source::Source;
 use super::workers::Workers;
 use crate::media::{RenditionRequest, StreamId, Transport};
-use crate::plan::{DeviceChoice, Policy};
+use crate::plan::Policy;
 
 /// Everything that is configured. Two equal ones behave the same.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,15 +49,6 @@ impl Default for Server {
             unix: None,
         }
     }
-}
-
-/// What may run where.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hardware {
-    /// Of every stream that names none of its own.
-    pub policy: Policy,
-    /// Which device may be used.
-    pub device: DeviceChoice,
 }
 
 /// One stream.

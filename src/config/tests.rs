@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::media::{FrameRate, Geometry, OutputRequest, PatternSource, PixelFormat, Transport, VideoCodec};
+use crate::plan::Policy;
 
 const EXAMPLE: &str = include_str!("../../deploy/camshaft.example.yaml");
 const SECRET: &str = "hunter2-4711";
@@ -72,17 +73,20 @@ fn the_example_is_right_and_complete() {
 
 #[test]
 fn the_example_gives_the_ranges_that_hold() {
-    let section = EXAMPLE.split("\nlimits:\n").nth(1).unwrap().split("\n\n# One entry").next().unwrap();
-    let mut checked = 0;
-    for (setting, range) in section.lines().filter_map(|line| line.split_once("  # ")) {
-        let Some((key, _)) = setting.trim().split_once(':') else { continue };
-        let (min, rest) = range.split_once(" to ").unwrap();
-        let max = rest.split([':', ';', ' ']).next().unwrap();
-        let mistakes = lines(load_one(&format!("limits: {{ {key}: x }}")));
-        assert!(mistakes[0].contains(&format!("from {min} to {max}")), "{key}: {mistakes:?}");
-        checked += 1;
+    for (name, keys) in [("limits", limits::KEYS), ("hardware", hardware::KEYS)] {
+        let section = EXAMPLE.split(&format!("\n{name}:\n")).nth(1).unwrap().split("\n\n").next().unwrap();
+        let mut checked = 0;
+        for (setting, range) in section.lines().filter_map(|line| line.split_once("  # ")) {
+            let Some((key, _)) = setting.trim().split_once(':') else { continue };
+            let (min, rest) = range.split_once(" to ").unwrap();
+            let max = rest.split([':', ';', ' ']).next().unwrap();
+            let mistakes = lines(load_one(&format!("{name}: {{ {key}: x }}")));
+            assert!(mistakes[0].contains(&format!("from {min} to {max}")), "{key}: {mistakes:?}");
+            checked += 1;
+        }
+        let others = ["policy", "device", "driver_env"];
+        assert_eq!(checked, keys.iter().filter(|key| !others.contains(&key.name)).count());
     }
-    assert_eq!(checked, limits::KEYS.len());
 }
 
 #[test]

@@ -122,6 +122,7 @@ fn calls() -> OpenApiRouter<ApiState> {
         .routes(routes!(openapi::document))
         .routes(routes!(plan::show))
         .routes(routes!(devices::list))
+        .routes(routes!(devices::set_breaker))
         .routes(routes!(streams::list, streams::lease))
         .routes(routes!(streams::status, streams::put, streams::delete));
     let trials = OpenApiRouter::new().routes(routes!(devices::try_again));

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::*;
-use crate::config::Limits;
-use crate::hw::Roots;
+use crate::config::{Limits, Recovery};
+use crate::hw::{BreakerSettings, Roots};
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
 use crate::plan::DeviceChoice;
@@ -60,9 +60,11 @@ fn api_with(observer: Arc<Observed>) -> Router {
     // No test gets as far as starting a worker.
     let programs = Programs { camshaft: "/nonexistent".into(), engine: "/nonexistent".into() };
     let spawner = Spawner::start(programs, vec![], Confinements::default()).unwrap();
-    let devices = Devices::new(spawner.clone(), Roots::default(), DeviceChoice::Auto);
     let (metrics, events): (_, Arc<Events>) = (Arc::new(Metrics::new()), Arc::default());
-    let context = Context::new(spawner, devices.clone(), events.clone(), metrics, Limits::default());
+    let (roots, breaker) = (Roots::default(), BreakerSettings::default());
+    let devices = Devices::new(spawner.clone(), roots, DeviceChoice::Auto, breaker, events.clone());
+    let (limits, recovery) = (Limits::default(), Recovery::default());
+    let context = Context::new(spawner, devices.clone(), events.clone(), metrics, limits, recovery);
     let streams = Streams::new(Arc::new(context));
     api(ApiState::new(streams, defaults, devices, delivery, observer, events))
 }

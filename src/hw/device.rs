@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::ask::Trials;
+use super::breaker::Breaker;
 use super::nodes::{Gpu, Node};
 use super::remedy::{Trouble, without_node};
 use super::report::DeviceReport;
 use crate::link::Capability;
 use crate::media::VideoCodec;
 use crate::plan::va::{Entrypoint, Profile, RateControlMode};
-use crate::plan::{Breaker, Claim, Codec, DeviceCapabilities, DeviceTable, EncodeMode, Proof, TableEntry};
+use crate::plan::{self, Claim, Codec, DeviceCapabilities, DeviceTable, EncodeMode, Proof, TableEntry};
 
 /// The rate control that encoders are used with.
 const RATES: [RateControlMode; 4] =
@@ -70,7 +71,7 @@ impl Device {
         let entries = table.as_ref().map_or(vec![], |table| table.entries.clone());
         let claims =
             entries.into_iter().map(|entry| Claim { entry, proof: Proof::Untried, proved_rates: vec![] }).collect();
-        let (asked, load, breaker) = (Instant::now(), Arc::default(), Breaker::Closed);
+        let (asked, load, breaker) = (Instant::now(), Arc::default(), Breaker::default());
         Self { path, node, table, claims, asked, load, breaker }
     }
 
@@ -80,6 +81,12 @@ impl Device {
             claim.proof = proof(&claim.entry, trials);
             claim.proved_rates = proved_rates(&claim.entry, trials);
         }
+    }
+
+    /// Whether trials prove all that was proved before.
+    pub fn still_holds(&self, trials: &Trials) -> bool {
+        let mut proved = self.claims.iter().filter(|claim| claim.proof == Proof::Proved).peekable();
+        proved.peek().is_some() && proved.all(|claim| proof(&claim.entry, trials) == Proof::Proved)
     }
 
     /// The last part of its path: how it is named in URLs.
@@ -94,7 +101,7 @@ impl Device {
             pci: self.gpu().and_then(|gpu| gpu.pci.clone()),
             name: self.name(),
             claims: self.claims.clone(),
-            breaker: self.breaker.clone(),
+            breaker: self.breaker.state().clone(),
             load: self.load.load(Ordering::Relaxed),
             error: self.table.as_ref().err().map(|trouble| trouble.message.clone()),
         }
@@ -121,7 +128,8 @@ impl Device {
             va_driver: table.and_then(|table| table.va_driver.clone()),
             vendor_string: table.map(|table| table.vendor_string.clone()),
             profiles: self.claims.iter().map(From::from).collect(),
-            breaker: self.breaker.name().to_owned(),
+            breaker: self.breaker.state().name().to_owned(),
+            breaker_reason: self.breaker.state().reason().map(str::to_owned),
             error: self.table.as_ref().err().cloned(),
             ..gpu_report(self.gpu().unwrap_or(&Gpu::default()))
         }
@@ -146,8 +154,9 @@ pub(super) fn gpu_report(gpu: &Gpu) -> DeviceReport {
         va_driver: None,
         vendor_string: None,
         profiles: vec![],
-        breaker: Breaker::Closed.name().to_owned(),
+        breaker: plan::Breaker::Closed.name().to_owned(),
         error: Some(without_node(gpu)),
+        breaker_reason: None,
     }
 }
 

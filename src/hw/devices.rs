@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ask::{Answer, Trials, probe};
+use super::breaker::{Breaker, BreakerSettings};
 use super::clocks::Clocks;
 use super::device::{Device, gpu_report, worth_trying};
 use super::nodes::{Gpu, Node, OwnIds, Roots};
@@ -15,31 +17,40 @@ use super::remedy::{Trouble, explain, not_probed};
 use super::report::{DeviceReport, DevicesReport};
 use super::trials::trials;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Events;
 use crate::link::Spawner;
 use crate::metrics::Metrics;
-use crate::plan::{Capabilities, DeviceChoice, DeviceError, DeviceTable};
+use crate::plan::{self, Capabilities, DeviceChoice, DeviceError, DeviceTable};
 
 /// How long trials count. Firmware and kernels do not change under a running process, but GPUs break.
 const EXPIRY: Duration = Duration::from_secs(24 * 3600);
-/// How often devices are looked for.
-const LOOK: Duration = Duration::from_secs(60);
+/// How often devices are looked for: some files are read in sysfs.
+const LOOK: Duration = Duration::from_secs(5);
 /// How often a device in trouble is asked again.
 const RETRY: Duration = Duration::from_secs(300);
 
 /// The devices, shared by all who plan.
 #[derive(Debug)]
 pub struct Devices {
-    spawner: Arc<Spawner>,
+    pub(super) spawner: Arc<Spawner>,
     roots: Roots,
     state: Mutex<State>,
     /// Devices are asked one at a time.
-    asking: tokio::sync::Mutex<()>,
+    pub(super) asking: tokio::sync::Mutex<()>,
+    pub(super) breaker_settings: BreakerSettings,
+    pub(super) events: Arc<Events>,
+    /// Wakes whoever plans when something has changed that plans are made from.
+    pub(super) changed: watch::Sender<()>,
+    /// Devices are to be looked for at once.
+    pub(super) nudge: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     choice: DeviceChoice,
-    devices: Vec<Device>,
+    pub(super) devices: Vec<Device>,
+    /// Of devices that are gone; they may come back.
+    breakers: HashMap<String, Breaker>,
     without_node: Vec<Gpu>,
     trials: HashMap<TrialKey, (Instant, Trials)>,
 }
@@ -75,14 +86,27 @@ impl Drop for Lease {
 
 impl Devices {
     /// None known yet: [`Devices::look`] finds them.
-    pub fn new(spawner: Arc<Spawner>, roots: Roots, choice: DeviceChoice) -> Arc<Self> {
+    pub fn new(
+        spawner: Arc<Spawner>,
+        roots: Roots,
+        choice: DeviceChoice,
+        breaker_settings: BreakerSettings,
+        events: Arc<Events>,
+    ) -> Arc<Self> {
         let state = Mutex::new(State { choice, ..State::default() });
-        Arc::new(Self { spawner, roots, state, asking: tokio::sync::Mutex::default() })
+        let (asking, changed, nudge) = (tokio::sync::Mutex::default(), watch::Sender::new(()), Notify::new());
+        Arc::new(Self { spawner, roots, state, asking, breaker_settings, events, changed, nudge })
+    }
+
+    /// Wakes when something has changed that plans are made from.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Follows `hardware.device` of the configuration.
     pub fn choose(&self, choice: DeviceChoice) {
         self.state().choice = choice;
+        self.changed.send_replace(());
     }
 
     /// What plans are made from, as of now.
@@ -108,10 +132,15 @@ impl Devices {
     pub fn show(&self, metrics: &Metrics) {
         // A device that is gone leaves no gauge behind.
         metrics.device_usable.reset();
+        metrics.device_breaker.reset();
         metrics.gpu_frequency.reset();
         for device in &self.state().devices {
             let usable = device.capabilities().is_usable();
             metrics.device_usable.with_label_values(&[&device.path]).set(usable.into());
+            for name in plan::Breaker::NAMES {
+                let value = i64::from(device.breaker.state().name() == name);
+                metrics.device_breaker.with_label_values(&[device.path.as_str(), name]).set(value);
+            }
             if let Some(node) = &device.node {
                 Clocks::read(&node.sysfs).show(&device.path, metrics);
             }
@@ -134,13 +163,19 @@ impl Devices {
 
     /// Looks for devices again and again, and asks those that are new, changed, in trouble, or were tried long ago.
     pub async fn watch(self: Arc<Self>, cancel: CancellationToken) {
-        let mut ticks = tokio::time::interval(LOOK);
+        let mut ticks = tokio::time::interval(LOOK.min(self.breaker_settings.canary_every));
         ticks.tick().await;
-        while cancel.run_until_cancelled(ticks.tick()).await.is_some() {
-            if cancel.run_until_cancelled(self.look()).await.is_none() {
-                return;
+        let forever = async {
+            loop {
+                tokio::select! {
+                    _ = ticks.tick() => {}
+                    () = self.nudge.notified() => {}
+                }
+                self.look().await;
+                self.try_canaries().await;
             }
-        }
+        };
+        cancel.run_until_cancelled(forever).await;
     }
 
     /// Looks for devices once.
@@ -160,7 +195,13 @@ impl Devices {
             .collect();
         {
             let mut state = self.state();
-            state.devices.retain(|device| nodes.iter().any(|(path, _)| *path == device.path));
+            let State { devices, breakers, .. } = &mut *state;
+            let is_here = |device: &Device| nodes.iter().any(|(path, _)| *path == device.path);
+            for gone in devices.extract_if(.., |device| !is_here(device)) {
+                tracing::warn!(device = gone.path, "the device is gone");
+                breakers.insert(gone.path, gone.breaker);
+                self.changed.send_replace(());
+            }
             state.without_node = found.without_node;
         }
         for (path, node) in nodes {
@@ -176,13 +217,22 @@ impl Devices {
     /// [`ErrorKind::NotFound`] if there is none; the message lists those there are.
     pub async fn try_again(&self, name: &str) -> Result<DeviceReport> {
         let _one_at_a_time = self.asking.lock().await;
+        let (path, node) = self.find(name)?;
+        self.ask(path.clone(), node, Ask::Anew).await;
+        self.report_of(&path, name)
+    }
+
+    /// The path and node of the device called `name`.
+    pub(super) fn find(&self, name: &str) -> Result<(String, Option<Node>)> {
         let found = self.state().devices.iter().find_map(|device| {
             let pci = device.node.as_ref().and_then(|node| node.gpu.pci.as_ref());
             let is_it = device.node_name() == name || pci.is_some_and(|pci| pci.to_string() == name);
             is_it.then(|| (device.path.clone(), device.node.clone()))
         });
-        let Some((path, node)) = found else { return Err(self.no_such_device(name)) };
-        self.ask(path.clone(), node, Ask::Anew).await;
+        found.ok_or_else(|| self.no_such_device(name))
+    }
+
+    pub(super) fn report_of(&self, path: &str, name: &str) -> Result<DeviceReport> {
         let report = self.state().devices.iter().find(|device| device.path == path).map(Device::report);
         report.ok_or_else(|| self.no_such_device(name))
     }
@@ -194,7 +244,7 @@ impl Devices {
         Error::new(ErrorKind::NotFound, format!("there is no device '{name}' here; there are: {known}"))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -218,11 +268,17 @@ impl Devices {
         match state.devices.iter_mut().find(|known| known.path == device.path) {
             Some(known) => {
                 device.load = known.load.clone();
+                device.breaker = known.breaker.clone();
                 *known = device;
             }
-            None => state.devices.push(device),
+            None => {
+                device.breaker = state.breakers.remove(&device.path).unwrap_or_default();
+                state.devices.push(device);
+            }
         }
         state.devices.sort_by(|a, b| a.path.cmp(&b.path));
+        drop(state);
+        self.changed.send_replace(());
     }
 
     async fn table(&self, path: &str, node: Option<&Node>) -> Result<DeviceTable, Trouble> {

@@ -2,15 +2,18 @@
 //! Facts come from sysfs; everything that loads a driver happens in a worker.
 
 mod ask;
+mod breaker;
 mod clocks;
 mod device;
 mod devices;
 mod generation;
+mod guard;
 mod nodes;
 mod remedy;
 mod report;
 mod trials;
 
+pub use breaker::BreakerSettings;
 pub use devices::{Devices, Lease};
 pub use generation::driver_package;
 pub use nodes::{Found, Gpu, Node, Number, OwnIds, Roots};

@@ -44,10 +44,12 @@ pub struct DeviceReport {
     pub vendor_string: Option<String>,
     /// What the VA driver says that it can do, and whether that is so.
     pub profiles: Vec<ProfileReport>,
-    /// `closed`, or `open`: no new work goes to the device.
+    /// `closed`; `open`: no work goes to the device until a canary trial goes well; `held`: until it is closed by hand.
     pub breaker: String,
     /// Why the device cannot be used.
     pub error: Option<Trouble>,
+    /// Why the breaker is not closed.
+    pub breaker_reason: Option<String>,
 }
 
 /// What a driver says about one profile and entrypoint.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::{
-    AudioConfig, FrameHeader, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport, VideoCodec,
-    VideoConfig,
+    AudioConfig, FrameHeader, Geometry, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport,
+    VideoCodec, VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
 use crate::sandbox::{Confined, Confinement};
@@ -44,6 +44,8 @@ pub struct PixelsTask {
     pub config: VideoConfig,
     /// Where decoding runs.
     pub decode: Backend,
+    /// Which pictures are shown by [`FromWorker::Sample`]: the first one after each so many ticks; 0: each; `None`: none.
+    pub sample_ticks: Option<i64>,
 }
 
 /// What a worker is to be; the first message on every link.
@@ -144,6 +146,13 @@ pub enum ToWorker {
     /// Before the role: what confines the worker once it has one. The last such message counts; without any, the worker
     /// takes [`Confinement::default`].
     Confine(Confinement),
+    /// Pixels: from the next picture on, scale and encode a rendition elsewhere; an encoder begins with an IDR.
+    Restage {
+        /// Which; one that is not there has failed before.
+        id: RenditionId,
+        /// Where.
+        stages: Candidate,
+    },
 }
 
 /// How much work a decoder on the CPU does: the steps of the overload ladder, each with those before it.
@@ -210,8 +219,16 @@ pub enum FailureKind {
     Limit,
     /// A codec or driver could not be set up or gave an error that cannot be skipped.
     Codec,
-    /// The render node, its driver or the GPU behind it failed, or gave nothing where something was due.
+    /// The render node, its driver or the GPU behind it failed, and said so.
     Device,
+    /// The device reported success and gave packets of 0 bytes.
+    EmptyPackets,
+    /// The device reported success and gave a packet for the second time.
+    StalePackets,
+    /// The device reported success and gave fewer pictures than went in.
+    FramesMissing,
+    /// The device reported success and gave pictures of another size.
+    WrongSize,
 }
 
 impl FailureKind {
@@ -228,7 +245,16 @@ impl FailureKind {
             Self::Limit => "limit",
             Self::Codec => "codec",
             Self::Device => "device",
+            Self::EmptyPackets => "empty_packets",
+            Self::StalePackets => "stale_packets",
+            Self::FramesMissing => "frames_missing",
+            Self::WrongSize => "wrong_size",
         }
+    }
+
+    /// Whether a device failed, rather than what it was given.
+    pub fn is_device(self) -> bool {
+        matches!(self, Self::Device | Self::EmptyPackets | Self::StalePackets | Self::FramesMissing | Self::WrongSize)
     }
 }
 
@@ -322,4 +348,22 @@ pub enum FromWorker {
     /// Any role: what holds the worker from now on; before everything else that it says. Kept by
     /// [`super::Worker::confined`].
     Confined(Confined),
+    /// Pixels: some points of a decoded picture's luma, as 8 bits in the payload: every nth of every nth row, where n is
+    /// the same for all pictures of a size. No scaler has touched them: pictures of the same packets have the same points.
+    Sample {
+        /// The picture's presentation time.
+        pts: MediaTime,
+        /// The picture's size.
+        size: Geometry,
+        /// Whether the decoder says that it had to make up parts of it.
+        flawed: bool,
+    },
+}
+
+/// The most points of a [`FromWorker::Sample`].
+pub const MAX_SAMPLE_POINTS: usize = 160 * 90;
+
+/// Every how manieth point of a picture of `size` a [`FromWorker::Sample`] has.
+pub fn sample_step(size: Geometry) -> u32 {
+    size.width.div_ceil(160).max(size.height.div_ceil(90)).max(1)
 }

@@ -57,6 +57,8 @@ pub enum WorkerEvent {
 pub struct Exit {
     /// What happened.
     pub description: String,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
 }
 
 impl Worker {
@@ -82,7 +84,7 @@ impl Worker {
             None => {
                 // The link is closed: nothing more can come of the process, should it still run.
                 self.kill.cancel();
-                let unknown = || Exit { description: "ended".into() };
+                let unknown = || Exit { description: "ended".into(), signal: None };
                 let exit = if self.exit.is_terminated() {
                     unknown()
                 } else {
@@ -190,11 +192,11 @@ async fn reap(mut child: Child, kill: CancellationToken, words: Words, exited: o
         // Its last words say why. The pipe ends with the process, but for one that has handed it on.
         let _ = tokio::time::timeout(LAST_WORDS, lines).await;
     }
-    let description = match status {
-        Ok(status) => describe(status, &words.refused.get()),
-        Err(error) => format!("cannot be waited for: {error}"),
+    let exit = match status {
+        Ok(status) => Exit { description: describe(status, &words.refused.get()), signal: status.signal() },
+        Err(error) => Exit { description: format!("cannot be waited for: {error}"), signal: None },
     };
-    let _ = exited.send(Exit { description });
+    let _ = exited.send(exit);
 }
 
 fn describe(status: ExitStatus, refused: &[String]) -> String {

@@ -126,6 +126,7 @@ impl Judge<'_> {
         match &self.device.breaker {
             Breaker::Closed => Ok(()),
             Breaker::Open { reason } => Err(format!("{}: its breaker is open: {reason}", self.label)),
+            Breaker::Held { reason } => Err(format!("{}: its breaker is held open by hand: {reason}", self.label)),
         }
     }
 

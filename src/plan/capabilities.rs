@@ -107,19 +107,36 @@ pub enum Breaker {
     /// It may.
     #[default]
     Closed,
-    /// It may not.
+    /// It may not, until a trial goes well.
     Open {
+        /// Why, for people.
+        reason: String,
+    },
+    /// It may not, until somebody closes the breaker by hand.
+    Held {
         /// Why, for people.
         reason: String,
     },
 }
 
 impl Breaker {
-    /// `closed` or `open`, as in JSON and metrics.
+    /// The name of each state, as in JSON and metrics.
+    pub const NAMES: [&str; 3] = ["closed", "open", "held"];
+
+    /// `closed`, `open` or `held`.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Closed => "closed",
-            Self::Open { .. } => "open",
+            Self::Closed => Self::NAMES[0],
+            Self::Open { .. } => Self::NAMES[1],
+            Self::Held { .. } => Self::NAMES[2],
+        }
+    }
+
+    /// Why no new work goes to the device; `None` while it may.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Closed => None,
+            Self::Open { reason } | Self::Held { reason } => Some(reason),
         }
     }
 }

@@ -122,11 +122,5 @@ pub struct Plan {
     pub rejected: Vec<String>,
 }
 
-/// The candidate to try after `failed`; `None` when the list is at its end and `failed` itself is to be retried.
-pub fn next_after<'a>(plan: &'a Plan, failed: &Candidate) -> Option<&'a Candidate> {
-    let at = plan.candidates.iter().position(|candidate| candidate == failed)?;
-    plan.candidates.get(at + 1)
-}
-
 #[cfg(test)]
 mod tests;

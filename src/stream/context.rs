@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
 use crate::admission::{Admission, Budgets};
-use crate::config::Limits;
+use crate::config::{Limits, Recovery};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
 use crate::hw::Devices;
@@ -23,6 +23,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The limits of the configuration.
     pub limits: Limits,
+    /// When hardware is left, checked, and tried again.
+    pub recovery: Recovery,
     /// The GPUs, and what they have proved.
     pub devices: Arc<Devices>,
     /// Where changes are told.
@@ -46,11 +48,13 @@ impl Context {
         events: Arc<Events>,
         metrics: Arc<Metrics>,
         limits: Limits,
+        recovery: Recovery,
     ) -> Self {
         let beside = Semaphore::new(limits.workers_beside as usize);
         let budgets = Budgets::new(limits.software_pixels.0, limits.device_pixels.0);
         let admission = Admission::new(budgets, metrics.clone());
-        Self { spawner, metrics, limits, devices, events, beside, consumers: Arc::default(), admission }
+        let consumers = Arc::default();
+        Self { spawner, metrics, limits, recovery, devices, events, beside, consumers, admission }
     }
 
     /// Takes a place for a consumer.

@@ -2,6 +2,7 @@
 //! the consumers' ways in.
 
 mod backoff;
+mod beside;
 mod consumer;
 mod context;
 mod facts;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use consumer::{PacketStream, PictureStream};
 pub use context::Context;
@@ -42,7 +44,7 @@ use consumer::{Absence, Demand, RenditionUse, Ticket};
 use context::take_place;
 use facts::SourceFacts;
 use hls::HlsSessions;
-use pixels::{Command, Pixels, PixelsSetup};
+use pixels::{Accel, Command, Pixels, PixelsFacts, PixelsSetup};
 use rendition::{RenditionKey, Sink};
 use source::SourceTask;
 use status::{AccelStatus, LoadStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
@@ -103,12 +105,14 @@ impl Stream {
             ring: ring.clone(),
             facts: facts.clone(),
             metrics: metrics.clone(),
+            accel: Accel::new(context.recovery.clone()),
+            inquests: TaskTracker::new(),
             cancel: cancel.clone(),
             priority: settings.priority,
         };
         // An on-demand stream's renditions wait for a consumer like the stream itself.
         let warm = if settings.on_demand { vec![] } else { warm_renditions(&settings) };
-        let (pixels, pixels_task) = Pixels::new(setup, warm);
+        let (pixels, pixels_task) = Pixels::new(Arc::new(setup), warm);
         let tasks = vec![tokio::spawn(source::run(source)), tokio::spawn(pixels_task.run())];
         let (consumers, tasks) = (Arc::default(), tokio::sync::Mutex::new(tasks));
         let hls = HlsSessions::default();
@@ -276,7 +280,8 @@ impl Stream {
         }
         self.metrics.count_by(&self.metrics.all.stills, "own_worker", 1);
         let at = self.media_time(moment);
-        still::still(&self.context, &self.ring, self.id.as_str(), self.policy(), spec, at).await
+        let capabilities = self.pixels.capabilities();
+        still::still(&self.context, &self.ring, self.id.as_str(), &capabilities, self.policy(), spec, at).await
     }
 
     /// The status as the API shows it.
@@ -306,13 +311,7 @@ impl Stream {
                 packets_lost: facts.lost,
                 clock_jumps: facts.clock_jumps,
             },
-            accel: pixels.accel.as_ref().map(|(candidate, since)| AccelStatus {
-                decode: candidate.decode.accel().to_owned(),
-                device: candidate.decode.device().map(str::to_owned),
-                driver: candidate.decode.device().and_then(|device| self.context.devices.va_driver(device)),
-                reason: pixels.reason.clone(),
-                since: rfc3339(*since),
-            }),
+            accel: self.accel_status(&pixels),
             load: LoadStatus { state: pixels.load.0.name().to_owned(), reason: pixels.load.1 },
             renditions: self.pixels.rendition_status(),
             consumers: self.consumer_count() as u64,
@@ -325,6 +324,19 @@ impl Stream {
                     .map(|worker| WorkerStatus { gpu_seconds: pixels.gpu_seconds, ..worker }),
             },
         }
+    }
+
+    fn accel_status(&self, pixels: &PixelsFacts) -> Option<AccelStatus> {
+        let decode = pixels.candidate.as_ref().map(|candidate| &candidate.decode);
+        let device = decode.and_then(|decode| decode.device());
+        let is_of_interest = decode.is_some() || pixels.reason.is_some();
+        pixels.since.filter(|_| is_of_interest).map(|since| AccelStatus {
+            decode: decode.map_or("none", |decode| decode.accel()).to_owned(),
+            device: device.map(str::to_owned),
+            driver: device.and_then(|device| self.context.devices.va_driver(device)),
+            reason: pixels.reason.clone(),
+            since: rfc3339(since),
+        })
     }
 
     fn ticket(&self, kind: &'static str) -> Result<Ticket> {

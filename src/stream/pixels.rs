@@ -2,41 +2,50 @@
 //! when it dies and lets consumers see one continuous timeline all the while.
 //!
 //! ```text
-//! idle ──wanted──▶ session (one worker) ──unwanted──▶ idle
-//!                    │  died, hung: next candidate of the plan, ring replayed from the last keyframe
+//! idle ──wanted──▶ session (a worker) ──unwanted──▶ idle
+//!                    │  better elsewhere, or device withdrawn: a new worker beside the old one takes over (live.rs)
+//!                    │  died, hung, wrong pictures: what the plan says now, ring replayed from the last keyframe
 //!                    └──configuration changed: again, from the packet that carries it
 //! ```
 
+mod accel;
 mod budget;
 mod degraded;
+mod failure;
 mod gpu;
+mod inspection;
 mod ladder;
+mod live;
 pub mod load;
 mod renditions;
+mod samples;
+mod second;
 mod session;
+mod setup;
 mod stages;
+mod view;
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
-use super::context::Context;
-use super::facts::SourceFacts;
 use super::rendition::{Rendition, RenditionKey};
-use super::status::{RenditionStatus, SandboxStatus};
-use crate::config::Priority;
+use super::status::RenditionStatus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::RenditionId;
-use crate::media::{Frame, MediaTime, StillSpec, VideoConfig};
-use crate::metrics::StreamMetrics;
-use crate::plan::{Candidate, Plan, next_after, plan};
-use crate::ring::{Ring, Start};
+use crate::media::{Frame, MediaTime, StillSpec};
+use crate::plan::{Candidate, Capabilities};
+use crate::ring::Start;
+pub use accel::Accel;
 use budget::Budget;
+use failure::{Failure, Reason};
+use live::{Ended, Live};
 use load::Load;
 use renditions::Renditions;
-use session::{Ended, Session};
+use session::Session;
+pub use setup::PixelsSetup;
+pub use view::PixelsFacts;
+use view::View;
 
 /// Renditions made by one worker at most; the decoder's surface pool is sized for it.
 pub const MAX_RENDITIONS: usize = 8;
@@ -75,64 +84,26 @@ pub enum Command {
 #[derive(Debug)]
 pub struct Pixels {
     commands: mpsc::UnboundedSender<Command>,
+    setup: Arc<PixelsSetup>,
     view: Arc<View>,
-}
-
-/// What is known of the worker, for status.
-#[derive(Debug, Default)]
-pub struct View(Mutex<PixelsFacts>);
-
-/// The facts at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct PixelsFacts {
-    /// The worker's process.
-    pub worker: Option<u32>,
-    /// Workers that died and were replaced.
-    pub restarts: u64,
-    /// Time that the GPU's engines worked for the worker, in seconds, where the kernel says.
-    pub gpu_seconds: Option<f64>,
-    /// What runs where, and since when.
-    pub accel: Option<(Candidate, SystemTime)>,
-    /// Why not the hardware.
-    pub reason: Option<String>,
-    /// What is being made.
-    pub renditions: Vec<Arc<Rendition>>,
-    /// What is given up for want of room or time, and why.
-    pub load: (Load, Option<String>),
-    /// What holds the worker.
-    pub sandbox: Option<SandboxStatus>,
-}
-
-impl View {
-    fn update(&self, change: impl FnOnce(&mut PixelsFacts)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Notes the load, and returns the one before.
-    fn exchange_load(&self, load: Load, reason: Option<String>) -> Load {
-        let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut facts.load, (load, reason)).0
-    }
 }
 
 impl Pixels {
     /// The handle and the task, which is to be spawned. `warm` renditions are made always.
-    pub fn new(setup: PixelsSetup, warm: Vec<RenditionKey>) -> (Self, PixelsTask) {
+    pub fn new(setup: Arc<PixelsSetup>, warm: Vec<RenditionKey>) -> (Self, PixelsTask) {
         let (commands, inbox) = mpsc::unbounded_channel();
-        let view = Arc::new(View::default());
-        let budget = Budget::new(setup.context.clone(), setup.metrics.id(), setup.priority);
-        let renditions = Renditions::new(setup.context.clone(), setup.metrics.clone(), view.clone(), warm);
+        let view = Arc::new(View::new(setup.metrics.clone(), setup.context.events.clone()));
+        let budget = Budget::new(setup.clone());
         let task = PixelsTask {
-            setup,
+            setup: setup.clone(),
             inbox,
             view: view.clone(),
-            renditions,
-            candidate: None,
+            renditions: Renditions::new(setup.clone(), view.clone(), warm),
             series: Series::default(),
             start: Start::NewestKeyframe,
             budget,
         };
-        (Self { commands, view }, task)
+        (Self { commands, setup, view }, task)
     }
 
     /// Sends a command.
@@ -145,7 +116,12 @@ impl Pixels {
 
     /// The facts now.
     pub fn facts(&self) -> PixelsFacts {
-        self.view.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.view.facts()
+    }
+
+    /// What may be planned with for this stream.
+    pub fn capabilities(&self) -> Capabilities {
+        self.setup.capabilities()
     }
 
     /// The renditions as the API shows them.
@@ -159,32 +135,13 @@ impl Pixels {
     }
 }
 
-/// What the task works with.
-#[derive(Debug)]
-pub struct PixelsSetup {
-    /// The process's means.
-    pub context: Arc<Context>,
-    /// Where packets come from.
-    pub ring: Arc<Ring>,
-    /// What is known of the source.
-    pub facts: Arc<SourceFacts>,
-    /// The stream's metrics.
-    pub metrics: Arc<StreamMetrics>,
-    /// Ends the task.
-    pub cancel: CancellationToken,
-    /// Whether it gives way to others.
-    pub priority: Priority,
-}
-
 /// The task.
 #[derive(Debug)]
 pub struct PixelsTask {
-    setup: PixelsSetup,
+    setup: Arc<PixelsSetup>,
     inbox: mpsc::UnboundedReceiver<Command>,
     view: Arc<View>,
     renditions: Renditions,
-    /// The candidate of the plan that the next worker uses.
-    candidate: Option<Candidate>,
     series: Series,
     start: Start,
     budget: Budget,
@@ -203,37 +160,47 @@ impl PixelsTask {
         while self.wait_until_wanted().await {
             let started = Instant::now();
             match self.session().await {
-                Ended::Stopped => break,
-                Ended::Unwanted => {
+                (Ended::Stopped, _) => break,
+                (Ended::Unwanted, _) => {
                     self.budget.release();
                     self.series = Series::default();
                     self.start = Start::NewestKeyframe;
+                    self.view.made_by_nobody(None);
                 }
-                Ended::NoRoom { reason } => {
+                (Ended::NoRoom { reason }, _) => {
                     if !self.wait_for_room(&reason).await {
                         break;
                     }
                 }
-                Ended::ConfigChanged { at } => self.start = Start::KeyframeBefore(at),
-                Ended::Died { reason } => {
-                    if !self.recover(&reason, started.elapsed()).await {
+                (Ended::Impossible { reason }, _) => self.view.made_by_nobody(Some(reason)),
+                (Ended::ConfigChanged { at }, _) => self.start = Start::KeyframeBefore(at),
+                (Ended::Withdrawn, _) => self.start = self.setup.replay_from(self.renditions.earliest_delivered()),
+                (Ended::Died(failure), candidate) => {
+                    if !self.recover(failure, candidate, started.elapsed()).await {
                         break;
                     }
                 }
             }
         }
         self.renditions.end_all();
+        self.view.made_by_nobody(None);
+        self.setup.inquests.close();
+        self.setup.inquests.wait().await;
     }
 
-    /// Waits for a rendition to make; false when the task is to end.
+    /// Waits for a rendition that can be made; false when the task is to end.
     async fn wait_until_wanted(&mut self) -> bool {
         let mut state = self.setup.facts.watch_state();
+        let mut devices = self.setup.context.devices.changes();
         loop {
             if self.setup.cancel.is_cancelled() {
                 return false;
             }
-            let has_source = self.setup.ring.video_config().is_some();
-            if has_source && self.renditions.any() {
+            let config = self.setup.ring.video_config();
+            // Whoever waits for what cannot be made is told so; what nobody waits for yet waits for better times.
+            if let Some(config) = config.as_deref().filter(|_| self.renditions.any())
+                && (self.renditions.are_awaited() || !self.setup.plan(&self.renditions, config).candidates.is_empty())
+            {
                 return true;
             }
             tokio::select! {
@@ -242,7 +209,6 @@ impl PixelsTask {
                 command = self.inbox.recv() => match command {
                     None => return false,
                     Some(Command::Subscribe { key, reply }) => {
-                        let config = self.setup.ring.video_config();
                         // No worker runs that would have to be told of it.
                         drop(self.renditions.subscribe(key, reply, config.as_deref(), &mut self.budget));
                     }
@@ -251,98 +217,59 @@ impl PixelsTask {
                     Some(Command::Still { reply, .. }) => drop(reply.send(None)),
                 },
                 () = self.renditions.next_expiry() => drop(self.renditions.expire()),
+                _ = devices.changed() => {}
+                // Whoever was refused for the device's sake may ask again.
+                () = self.setup.next_return() => self.view.made_by_nobody(None),
             }
         }
     }
 
-    async fn session(&mut self) -> Ended {
-        let Some(config) = self.setup.ring.video_config() else { return Ended::Unwanted };
-        let mut plan = self.plan(&config);
-        let ways = self.ways(&plan);
-        if ways.is_empty() {
-            let message = format!("nothing here can decode this stream: {}", plan.rejected.join("; "));
-            self.renditions.fail_all(|| Error::new(ErrorKind::Impossible, message.clone()));
-            return Ended::Unwanted;
+    /// One worker, and those that take its place without a break. Says where pixels were made last.
+    async fn session(&mut self) -> (Ended, Option<Candidate>) {
+        let Some(config) = self.setup.ring.video_config() else { return (Ended::Unwanted, None) };
+        let plan = self.setup.plan(&self.renditions, &config);
+        if plan.candidates.is_empty() {
+            self.renditions.fail_all(|| self.setup.impossible(&plan));
+            return (Ended::Impossible { reason: plan.rejected.join("; ") }, None);
         }
-        let candidate = match self.budget.admit(&self.renditions.keys(), &config, &ways) {
+        let candidate = match self.budget.admit(&self.renditions.keys(), &config, &plan.candidates) {
             Ok(candidate) => candidate,
-            Err(error) => return Ended::NoRoom { reason: error.chain() },
+            Err(error) => return (Ended::NoRoom { reason: error.chain() }, None),
         };
-        let passed_over = ways.iter().take_while(|way| **way != candidate);
-        let full: BTreeSet<&str> = passed_over.filter_map(|way| way.decode.device()).collect();
-        let no_room = |device| format!("hardware: {device} has no room for this (limits.device_pixels)");
-        plan.rejected.extend(full.into_iter().map(no_room));
-        let reader = self.setup.ring.reader(self.start);
-        let session = Session::start(&self.setup, self.view.clone(), reader, config, candidate.clone()).await;
-        let mut session = match session {
+        let (setup, view) = (self.setup.clone(), self.view.clone());
+        let session = match Session::start(setup.clone(), view.clone(), config.clone(), candidate.clone()).await {
             Ok(session) => session,
-            Err(error) => return Ended::Died { reason: error.chain() },
+            Err(error) => return (Ended::Died(Failure::new(Reason::Start, error.chain())), Some(candidate)),
         };
-        self.show(&session, &candidate, &plan);
-        let ended = session.run(&self.setup, &mut self.inbox, &mut self.renditions, &mut self.budget).await;
-        let pid = session.pid();
-        session.close(&ended).await;
+        let reason = setup.why_software(&plan, &candidate);
+        view.made_by(session.pid(), &candidate, reason);
+        let live = Live::new(setup, view, session, self.start, &mut self.renditions);
+        let (ended, candidate) = live.run(&mut self.inbox, &mut self.renditions, &mut self.budget).await;
         load::show(&self.setup, &self.view, Load::default(), None);
-        self.view.update(|facts| {
-            facts.worker = None;
-            facts.gpu_seconds = None;
-            facts.accel = None;
-            facts.sandbox = None;
-        });
-        tracing::debug!(stream = self.setup.metrics.id(), pid, ?ended, "pixels worker ended");
-        ended
-    }
-
-    fn plan(&self, config: &VideoConfig) -> Plan {
-        plan(&self.renditions.job(config), &self.setup.context.devices.capabilities(), self.renditions.policy())
-    }
-
-    fn show(&self, session: &Session, candidate: &Candidate, plan: &Plan) {
-        let reason = (candidate.decode.accel() == "software").then(|| plan.rejected.join("; "));
-        let device = candidate.decode.device().unwrap_or_default();
-        let metrics = &self.setup.metrics;
-        let labels = [metrics.id(), candidate.decode.accel(), device];
-        metrics.all.acceleration.with_label_values(&labels).set(1);
-        tracing::info!(
-            stream = metrics.id(),
-            pid = session.pid(),
-            accel = candidate.decode.accel(),
-            reason,
-            "pixels worker started"
-        );
-        self.view.update(|facts| {
-            facts.worker = Some(session.pid());
-            facts.accel = Some((candidate.clone(), SystemTime::now()));
-            facts.reason = reason;
-        });
+        self.view.update(|facts| (facts.worker, facts.gpu_seconds, facts.sandbox) = (None, None, None));
+        tracing::debug!(stream = self.setup.metrics.id(), ?ended, "pixels worker ended");
+        (ended, Some(candidate))
     }
 
     /// Chooses how to go on after a death; false when the task is to end.
-    async fn recover(&mut self, reason: &str, lived: Duration) -> bool {
+    async fn recover(&mut self, failure: Failure, candidate: Option<Candidate>, lived: Duration) -> bool {
         let metrics = &self.setup.metrics;
-        metrics.all.worker_restarts.with_label_values(&[metrics.id(), "pixels", class_of(reason)]).inc();
+        let Failure { reason, message } = &failure;
+        metrics.all.worker_restarts.with_label_values(&[metrics.id(), "pixels", reason.name()]).inc();
         self.view.update(|facts| facts.restarts += 1);
         let delivered = self.renditions.earliest_delivered();
         if lived >= SERIES || delivered != self.series.last_delivered {
             self.series.deaths = 0;
         }
         self.series = Series { deaths: self.series.deaths + 1, last_delivered: delivered };
-        tracing::warn!(stream = metrics.id(), reason, in_a_row = self.series.deaths, "pixels worker died");
-        let plan = self.setup.ring.video_config().map(|config| self.plan(&config));
-        let next = plan.and_then(|plan| {
-            let failed = self.candidate.as_ref().or(plan.candidates.first())?;
-            next_after(&plan, failed).cloned()
-        });
-        if let Some(next) = next {
-            metrics.count_by(&metrics.all.fallbacks, class_of(reason), 1);
-            self.candidate = Some(next);
+        tracing::warn!(stream = metrics.id(), reason = message, in_a_row = self.series.deaths, "pixels worker died");
+        let replay = self.setup.replay_from(delivered);
+        if let Some(candidate) = candidate.filter(|candidate| candidate.decode.device().is_some()) {
+            metrics.count_by(&metrics.all.fallbacks, reason.name(), 1);
+            self.setup.blame(&candidate, failure, replay);
         }
-        self.start = match delivered {
-            // What killed it twice is left out: the stream goes on at the next keyframe.
-            _ if self.series.deaths > DEATHS_BEFORE_SKIPPING => Start::NextKeyframe,
-            Some(time) => Start::KeyframeBefore(time),
-            None => Start::NewestKeyframe,
-        };
+        // What killed it twice is left out: the stream goes on at the next keyframe.
+        self.start = if self.series.deaths > DEATHS_BEFORE_SKIPPING { Start::NextKeyframe } else { replay };
         let doublings = self.series.deaths.saturating_sub(2).min(16);
         let wait = if self.series.deaths <= 1 { Duration::ZERO } else { RESPAWN_WAIT * (1 << doublings) };
         tokio::select! {
@@ -350,17 +277,4 @@ impl PixelsTask {
             () = tokio::time::sleep(wait.min(MAX_RESPAWN_WAIT)) => true,
         }
     }
-}
-
-/// A death's reason as a metric label: few values, whatever the text says.
-fn class_of(reason: &str) -> &'static str {
-    const CLASSES: [(&str, &str); 6] = [
-        ("device: ", "device"),
-        ("no progress", "hang"),
-        ("memory", "memory"),
-        ("signal", "signal"),
-        ("exit code", "exit"),
-        ("protocol", "protocol"),
-    ];
-    CLASSES.iter().find(|(part, _)| reason.contains(part)).map_or("error", |(_, class)| class)
 }

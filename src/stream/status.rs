@@ -99,13 +99,13 @@ pub struct SourceStatus {
 /// Where decoding runs.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct AccelStatus {
-    /// `hardware` or `software`.
+    /// `hardware`, `software`, or `none`: pixels are wanted, and nothing that is allowed makes them.
     pub decode: String,
     /// Render node, for hardware.
     pub device: Option<String>,
     /// VA driver, for hardware.
     pub driver: Option<String>,
-    /// Why not the hardware.
+    /// Why not the hardware, or why nothing.
     pub reason: Option<String>,
     /// Since when, RFC 3339.
     pub since: String,

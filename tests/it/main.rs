@@ -7,6 +7,7 @@ mod admission;
 mod api;
 mod cameras;
 mod devices;
+mod fallback;
 mod faults;
 mod first_picture;
 mod frigate;

@@ -11,7 +11,7 @@ use super::codec::{Codec, Output};
 use super::device::Device;
 use super::error::{Error, Result};
 use super::frame::Frame;
-use super::hwaccel::Hwaccel;
+use super::hwaccel::{Hwaccel, Sent};
 use super::packet::Packet;
 
 /// Why an access unit gave nothing.
@@ -70,7 +70,7 @@ impl Decoder {
             // Cameras say Baseline where they mean Constrained Baseline, which is what drivers offer.
             settings.hwaccel_flags |= ffi::AV_HWACCEL_FLAG_ALLOW_PROFILE_MISMATCH;
         }
-        let hwaccel = device.map(|device| Hwaccel::install(&mut codec, device)).transpose()?;
+        let hwaccel = device.map(|device| Hwaccel::install(&mut codec, device, config.geometry)).transpose()?;
         codec.set_extradata(&parameter_sets)?;
         codec.open(&[])?;
         let (packet, spare) = (Packet::empty()?, Frame::empty()?);
@@ -103,7 +103,7 @@ impl Decoder {
         match sent {
             Ok(()) => {
                 if let Some(hwaccel) = self.hwaccel.as_mut().filter(|_| contents.slices) {
-                    hwaccel.sent()?;
+                    hwaccel.sent(if contents.key { Sent::Keyframe } else { Sent::Other })?;
                 }
                 Ok(Ok(()))
             }

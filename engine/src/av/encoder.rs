@@ -8,10 +8,11 @@ use camshaft::media::nal::{self, NalKind};
 use camshaft::media::{FrameRate, Geometry, MediaTime, RateControl, VideoCodec, VideoConfig, parse_parameter_sets};
 use camshaft::plan::EncodeMode;
 use ffmpeg_next::ffi::AVPictureType;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::codec::{Codec, Output};
 use super::device::WaitClock;
-use super::error::{Error, Result};
+use super::error::{Error, Result, Silence};
 use super::frame::{ColorTags, Frame, PoolId};
 use super::packet::Packet;
 
@@ -103,7 +104,7 @@ impl Encoder {
     /// [`Error::Device`] if the driver does not do it in this `mode`.
     pub fn open_for(example: &Frame, wait: &WaitClock, mode: EncodeMode, settings: EncoderSettings) -> Result<Self> {
         let codec = vaapi::open(&settings, example, mode).map_err(Error::of_device)?;
-        let on_device = OnDevice { pool: example.pool(), wait: wait.clone(), pending: 0 };
+        let on_device = OnDevice { pool: example.pool(), wait: wait.clone(), pending: 0, last: None };
         Self::new(codec, Some(on_device), settings)
     }
 
@@ -219,6 +220,8 @@ struct OnDevice {
     wait: WaitClock,
     /// Pictures that went in and have not come out.
     pending: u32,
+    /// A digest of what came out last.
+    last: Option<u64>,
 }
 
 impl OnDevice {
@@ -230,14 +233,20 @@ impl OnDevice {
         if self.pending <= Self::MOST_PENDING {
             return Ok(());
         }
-        Err(Error::Device(format!("the device's encoder holds back {} pictures", self.pending)))
+        Err(Error::Silent(Silence::Missing, format!("the device's encoder holds back {} pictures", self.pending)))
     }
 
     /// Drivers report success for pictures that the GPU never made.
     fn received(&mut self, packet: &Packet) -> Result<()> {
         self.pending = self.pending.saturating_sub(1);
         if packet.data().is_empty() {
-            return Err(Error::Device("the device's encoder gave a picture of 0 bytes".into()));
+            return Err(Error::Silent(Silence::Empty, "the device's encoder gave a picture of 0 bytes".into()));
+        }
+        // Each picture counts in its slice headers: no two are the same, however still the scene.
+        let mut hasher = DefaultHasher::new();
+        packet.data().hash(&mut hasher);
+        if self.last.replace(hasher.finish()) == Some(hasher.finish()) {
+            return Err(Error::Silent(Silence::Stale, "the device's encoder gave the picture before once more".into()));
         }
         Ok(())
     }

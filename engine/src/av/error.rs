@@ -37,6 +37,22 @@ pub enum Error {
     /// A picture of a kind that is not handled.
     #[error("{0}")]
     Unsupported(String),
+    /// The device reported success, and what it gave is not right.
+    #[error("{1}")]
+    Silent(Silence, String),
+}
+
+/// What a device gives while it reports success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Packets of 0 bytes.
+    Empty,
+    /// The packet before once more.
+    Stale,
+    /// Fewer pictures than went in.
+    Missing,
+    /// Pictures of another size.
+    WrongSize,
 }
 
 impl Error {
@@ -47,7 +63,7 @@ impl Error {
 
     /// Whether a device failed, rather than what it was given.
     pub fn is_device(&self) -> bool {
-        matches!(self, Self::Device(_))
+        matches!(self, Self::Device(_) | Self::Silent(..))
     }
 
     /// Whether a call gave `EIO`, which is FFmpeg's code for any error of a VA driver.
@@ -58,7 +74,7 @@ impl Error {
     /// The same as a failure of the device.
     pub(super) fn of_device(self) -> Self {
         match self {
-            Self::Device(_) => self,
+            Self::Device(_) | Self::Silent(..) => self,
             other => Self::Device(other.to_string()),
         }
     }

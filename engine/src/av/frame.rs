@@ -175,6 +175,36 @@ impl Frame {
         Some(self.get().pts).filter(|pts| *pts != NO_PTS).map(MediaTime)
     }
 
+    /// Whether two fields make up the picture.
+    pub(super) fn is_interlaced(&self) -> bool {
+        interlaced(self.get())
+    }
+
+    /// Whether the decoder had to make up parts of the picture: data were damaged, or referred to what never came.
+    pub fn is_flawed(&self) -> bool {
+        let frame = self.get();
+        frame.decode_error_flags != 0 || frame.flags & ffi::AV_FRAME_FLAG_CORRUPT as c_int != 0
+    }
+
+    /// Replaces `points` by every `step`th luma sample of every `step`th row of a picture in memory, as 8 bits.
+    pub fn thin_luma(&self, step: usize, points: &mut Vec<u8>) -> Result<()> {
+        let frame = self.get();
+        let format = SourceFormat::from_raw(frame.format)
+            .ok_or_else(|| Error::Unsupported(format!("luma of FFmpeg's pixel format {}", frame.format)))?;
+        let mut row = vec![0u8; self.size().width as usize * format.sample_bytes()];
+        let length = row.len() as c_int;
+        points.clear();
+        for y in (0..self.size().height as usize).step_by(step.max(1)) {
+            // SAFETY: the first plane has `height` rows, `linesize` apart, and `y` is one of them.
+            let source = unsafe { frame.data[0].offset(y as isize * frame.linesize[0] as isize) };
+            // SAFETY: the row in the plane has at least as many bytes as `row`.
+            unsafe { ffi::av_image_copy_plane(row.as_mut_ptr(), length, source, length, length, 1) };
+            points
+                .extend(row.chunks_exact(format.sample_bytes()).step_by(step.max(1)).map(|sample| format.luma(sample)));
+        }
+        Ok(())
+    }
+
     /// How the samples stand for colours.
     pub fn color(&self) -> ColorTags {
         let frame = self.get();
@@ -340,6 +370,12 @@ impl Drop for Frame {
     }
 }
 
+/// FFmpeg 7 moved the field into a flag, and has both for now.
+#[allow(deprecated)]
+fn interlaced(frame: &ffi::AVFrame) -> bool {
+    frame.interlaced_frame != 0
+}
+
 pub(super) fn read_enum(field: *const c_int) -> c_int {
     // SAFETY: the callers pass a field of a valid frame whose C type is an enum, which has the size of an int.
     unsafe { field.read() }
@@ -366,6 +402,11 @@ mod tests {
             assert_eq!(out, picture);
             frame.copy_to(PixelFormat::Gray, &mut out).unwrap();
             assert_eq!(out, picture[..size.pixels() as usize]);
+            let width = size.width as usize;
+            let rows = picture[..size.pixels() as usize].chunks(width).step_by(3);
+            let thin: Vec<u8> = rows.flat_map(|row| row.iter().step_by(3)).copied().collect();
+            frame.thin_luma(3, &mut out).unwrap();
+            assert_eq!(out, thin);
             assert!(frame.draw_i420(&picture[1..]).is_err());
         }
     }

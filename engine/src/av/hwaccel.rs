@@ -3,6 +3,7 @@
 //! FFmpeg asks for a pixel format each time it sets a decoder up, and quietly decodes in software if the device does not
 //! take the stream. Here that is a failure: whoever planned this decoder for a device has other plans for the CPU.
 
+use camshaft::media::Geometry;
 use ffmpeg_next::ffi::{self, AVPixelFormat};
 use std::ffi::c_int;
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::codec::Codec;
 use super::device::Device;
-use super::error::{Error, Result};
+use super::error::{Error, Result, Silence};
 use super::frame::Frame;
 
 /// Surfaces beyond those that the codec refers to: each of 8 renditions may keep its last picture, stills keep two, and
@@ -19,8 +20,17 @@ use super::frame::Frame;
 const SPARE_SURFACES: c_int = 8 + 2 + 4;
 /// More access units than any stream holds back before its first picture: 16 frames of reordering, in fields.
 const MOST_WITHOUT_PICTURE: u32 = 2 * 16 + 4;
+/// More pictures than any stream holds back: 16 frames of reordering, and one that may be forgiven.
+const MOST_MISSING: u32 = 16 + 2;
 /// Pictures without trouble after which an error is forgotten: 20 s of a camera.
 const FORGIVEN_AFTER: u32 = 500;
+
+/// What was sent to a decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Keyframe,
+    Other,
+}
 
 /// What goes on between a decoder and its device.
 pub(super) struct Hwaccel {
@@ -30,11 +40,14 @@ pub(super) struct Hwaccel {
     errors: u32,
     good: u32,
     without_picture: u32,
+    /// Access units since the last keyframe that no picture has come of yet.
+    missing: u32,
+    size: Geometry,
 }
 
 impl Hwaccel {
-    /// Makes `codec`, which is not open yet, decode on `device`.
-    pub(super) fn install(codec: &mut Codec, device: &Rc<Device>) -> Result<Self> {
+    /// Makes `codec`, which is not open yet, decode pictures of `size` on `device`.
+    pub(super) fn install(codec: &mut Codec, device: &Rc<Device>, size: Geometry) -> Result<Self> {
         let is_refused = Arc::new(AtomicBool::new(false));
         let reference = device.buffer().give()?;
         let settings = codec.settings();
@@ -43,26 +56,28 @@ impl Hwaccel {
         settings.get_format = Some(choose_format);
         settings.extra_hw_frames = SPARE_SURFACES;
         let device = Rc::clone(device);
-        Ok(Self { device, is_refused, errors: 0, good: 0, without_picture: 0 })
+        Ok(Self { device, is_refused, errors: 0, good: 0, without_picture: 0, missing: 0, size })
     }
 
-    /// Takes note of an access unit with slices that the decoder took.
+    /// Takes note of an access unit with slices that the decoder took, and of a keyframe, with which the count of what is
+    /// missing starts anew.
     ///
     /// # Errors
-    /// [`Error::Device`] if pictures are long overdue.
-    pub(super) fn sent(&mut self) -> Result<()> {
+    /// [`Error::Silent`] if pictures are long overdue.
+    pub(super) fn sent(&mut self, kind: Sent) -> Result<()> {
         self.without_picture += 1;
-        if self.without_picture <= MOST_WITHOUT_PICTURE {
+        self.missing = if kind == Sent::Keyframe { 1 } else { self.missing + 1 };
+        if self.without_picture <= MOST_WITHOUT_PICTURE && self.missing <= MOST_MISSING {
             return Ok(());
         }
-        let path = self.device.path();
-        Err(Error::Device(format!("{path} gave no picture for the last {MOST_WITHOUT_PICTURE} access units")))
+        let (path, missing) = (self.device.path(), self.missing.max(self.without_picture));
+        Err(Error::Silent(Silence::Missing, format!("{path} gave {missing} pictures fewer than went in")))
     }
 
     /// Takes note of a picture.
     ///
     /// # Errors
-    /// [`Error::Device`] if it was not decoded on the device.
+    /// [`Error::Device`] if it was not decoded on the device; [`Error::Silent`] if it has another size.
     pub(super) fn received(&mut self, frame: &Frame) -> Result<()> {
         if !frame.is_surface() {
             return Err(Error::Device(format!(
@@ -70,7 +85,14 @@ impl Hwaccel {
                 self.device.path()
             )));
         }
+        if frame.size() != self.size {
+            let message =
+                format!("{} gave a picture of {} where {} is due", self.device.path(), frame.size(), self.size);
+            return Err(Error::Silent(Silence::WrongSize, message));
+        }
         self.without_picture = 0;
+        // Two access units may be the fields of one picture.
+        self.missing = self.missing.saturating_sub(if frame.is_interlaced() { 2 } else { 1 });
         self.good += 1;
         if self.good >= FORGIVEN_AFTER {
             (self.good, self.errors) = (0, 0);

@@ -24,7 +24,7 @@ mod vpp;
 pub use decoder::{Decoder, Omission, Refusal};
 pub use device::Device;
 pub use encoder::{Encoder, EncoderSettings, PictureKind, Tuning};
-pub use error::Error;
+pub use error::{Error, Silence};
 pub use frame::{ColorTags, Frame};
 pub use jpeg::{JpegEncoder, SurfaceJpegEncoder, decode_jpeg};
 pub use log::install as install_log;

@@ -67,6 +67,15 @@ impl SourceFormat {
         }
     }
 
+    /// The value of a luma sample, as 8 bits; `sample` has [`Self::sample_bytes`].
+    pub(super) fn luma(self, sample: &[u8]) -> u8 {
+        match (self, sample) {
+            (Self::Bits10, [low, high]) => (u16::from_le_bytes([*low, *high]) >> 2) as u8,
+            (_, [.., high]) => *high,
+            (_, []) => 0,
+        }
+    }
+
     /// The planes' (samples a pixel pair, rows a row pair).
     pub(super) fn planes(self) -> &'static [(usize, usize)] {
         match self {

@@ -13,6 +13,7 @@ use camshaft::sandbox::{Confinement, Needs};
 use std::io;
 use std::path::Path;
 
+use crate::av::Silence;
 use crate::{av, sandbox, va};
 use gpu::Gpu;
 pub use link::{End, Link};
@@ -70,6 +71,10 @@ fn protocol(message: &str) -> End {
 impl From<av::Error> for End {
     fn from(error: av::Error) -> Self {
         let kind = match error {
+            av::Error::Silent(Silence::Empty, _) => FailureKind::EmptyPackets,
+            av::Error::Silent(Silence::Stale, _) => FailureKind::StalePackets,
+            av::Error::Silent(Silence::Missing, _) => FailureKind::FramesMissing,
+            av::Error::Silent(Silence::WrongSize, _) => FailureKind::WrongSize,
             _ if error.is_device() => FailureKind::Device,
             _ if error.is_out_of_memory() => FailureKind::Limit,
             _ => FailureKind::Codec,

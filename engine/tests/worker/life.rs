@@ -62,7 +62,7 @@ fn roles_of_others_are_refused() {
 fn a_device_that_is_not_there_is_named() {
     let clip = h264_clip(SIZE, 2);
     let decode = Backend::Vaapi { device: "/dev/dri/renderD128".into() };
-    let worker = Worker::begin(Role::Pixels(PixelsTask { config: clip.config, decode }));
+    let worker = Worker::begin(Role::Pixels(PixelsTask { config: clip.config, decode, sample_ticks: None }));
     let (FromWorker::Failed { kind, message }, _) = worker.next() else { panic!("the device is missing") };
     assert_eq!(kind, FailureKind::Device);
     assert!(message.contains("/dev/dri/renderD128"), "{message}");

@@ -122,7 +122,11 @@ fn a_configuration_past_the_limits_is_refused() {
         (VideoConfig { parameter_sets: vec![vec![0x67; 40].into()], ..good.clone() }, FailureKind::Unsupported),
     ];
     for (config, expected) in cases {
-        let worker = Worker::begin(Role::Pixels(PixelsTask { config: config.clone(), decode: Backend::Software }));
+        let worker = Worker::begin(Role::Pixels(PixelsTask {
+            config: config.clone(),
+            decode: Backend::Software,
+            sample_ticks: None,
+        }));
         let (message, _) = worker.next();
         assert!(matches!(&message, FromWorker::Failed { kind, .. } if *kind == expected), "{config:?}: {message:?}");
         assert_eq!(worker.end().0.code(), Some(1));

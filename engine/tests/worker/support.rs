@@ -60,7 +60,11 @@ impl Worker {
 
     /// A pixels worker that is ready for packets of `config`.
     pub fn pixels(config: &VideoConfig) -> Self {
-        let worker = Self::begin(Role::Pixels(PixelsTask { config: config.clone(), decode: Backend::Software }));
+        let worker = Self::begin(Role::Pixels(PixelsTask {
+            config: config.clone(),
+            decode: Backend::Software,
+            sample_ticks: None,
+        }));
         assert!(matches!(worker.next().0, FromWorker::Ready));
         worker
     }

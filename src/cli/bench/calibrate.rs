@@ -81,7 +81,8 @@ async fn rate(spawner: &Arc<Spawner>, clip: &Arc<Clip>, backend: &Backend, worke
 /// Pictures a second that one worker decodes.
 async fn decode(mut worker: Worker, clip: Arc<Clip>, backend: Backend) -> Result<f64> {
     let outbox = worker.outbox.clone();
-    let begin = ToWorker::Begin(Role::Pixels(PixelsTask { config: clip.config.clone(), decode: backend }));
+    let begin =
+        ToWorker::Begin(Role::Pixels(PixelsTask { config: clip.config.clone(), decode: backend, sample_ticks: None }));
     let feed = async move {
         // A worker that is gone says so through its events.
         let mut is_there = outbox.send((begin, Bytes::new())).await.is_ok();

@@ -156,7 +156,7 @@ impl Clip {
     ) -> Result<Line> {
         let mut worker = spawner.worker(Program::Engine, "bench").await?;
         let place = place(&candidate);
-        let task = PixelsTask { config: self.config.clone(), decode: candidate.decode.clone() };
+        let task = PixelsTask { config: self.config.clone(), decode: candidate.decode.clone(), sample_ticks: None };
         let rendition = spec.map(|spec| ToWorker::AddRendition { id: 0, spec, stages: candidate, after: None });
         let outbox = worker.outbox.clone();
         let feed = async {

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use super::super::context::Context;
 use super::super::rendition::RenditionKey;
-use super::stages;
+use super::{PixelsSetup, stages};
 use crate::admission::{Admitted, Claimant, Grant, Turn};
-use crate::config::Priority;
 use crate::error::Result;
 use crate::media::{FrameRate, Geometry, VideoConfig};
 use crate::plan::{Candidate, Capabilities, Cost, Scale, Work};
@@ -17,7 +15,7 @@ const USUAL_RATE: FrameRate = FrameRate { num: 25, den: 1 };
 /// A stream's share of what the machine can do.
 #[derive(Debug)]
 pub struct Budget {
-    context: Arc<Context>,
+    setup: Arc<PixelsSetup>,
     claimant: Claimant,
     room: Option<Room>,
 }
@@ -30,9 +28,10 @@ struct Room {
 }
 
 impl Budget {
-    /// No room yet for `stream`.
-    pub fn new(context: Arc<Context>, stream: &str, priority: Priority) -> Self {
-        Self { context, claimant: Claimant { stream: stream.to_owned(), priority: priority.0 }, room: None }
+    /// No room yet for the stream of `setup`.
+    pub fn new(setup: Arc<PixelsSetup>) -> Self {
+        let claimant = Claimant { stream: setup.metrics.id().to_owned(), priority: setup.priority.0 };
+        Self { setup, claimant, room: None }
     }
 
     /// Takes room for a worker that makes `keys` of `source` in the first of `ways` that there is room for; room that
@@ -44,9 +43,25 @@ impl Budget {
         let costs = self.costs(keys, source, ways);
         let admitted = match self.room.take().filter(|room| !room.grant.is_revoked()) {
             Some(Room { grant, .. }) => Admitted { option: grant.change(&costs)?, grant },
-            None => self.context.admission.admit(&self.claimant, &costs)?,
+            None => self.setup.context.admission.admit(&self.claimant, &costs)?,
         };
         Ok(self.take(admitted, ways))
+    }
+
+    /// Exchanges the room for that of another `way` of working, which is about to take over.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Overloaded`] if it has none; what runs goes on.
+    pub fn move_to(&mut self, keys: &[RenditionKey], source: &VideoConfig, way: &Candidate) -> Result<()> {
+        let costs = self.costs(keys, source, std::slice::from_ref(way));
+        match &mut self.room {
+            Some(room) => {
+                room.grant.change(&costs)?;
+                room.way = way.clone();
+                Ok(())
+            }
+            None => self.admit(keys, source, std::slice::from_ref(way)).map(drop),
+        }
     }
 
     /// Makes room for one more rendition, so that `keys` are made; the first takes room in the first of `ways` that has
@@ -64,7 +79,7 @@ impl Budget {
     /// Notes that `keys` are what is made from now on.
     pub fn reduce(&self, keys: &[RenditionKey], source: &VideoConfig) {
         if let Some(room) = &self.room {
-            room.grant.set(cost(keys, source, &room.way, &self.context.devices.capabilities()));
+            room.grant.set(cost(keys, source, &room.way, &self.setup.capabilities()));
         }
     }
 
@@ -83,7 +98,7 @@ impl Budget {
 
     /// Queues for room.
     pub fn queue(&self, keys: &[RenditionKey], source: &VideoConfig, ways: &[Candidate]) -> Turn {
-        self.context.admission.queue(self.claimant.clone(), self.costs(keys, source, ways))
+        self.setup.context.admission.queue(self.claimant.clone(), self.costs(keys, source, ways))
     }
 
     /// Takes the room that came of queueing for one of `ways`, and returns the way.
@@ -94,7 +109,7 @@ impl Budget {
     }
 
     fn costs(&self, keys: &[RenditionKey], source: &VideoConfig, ways: &[Candidate]) -> Vec<Cost> {
-        let capabilities = self.context.devices.capabilities();
+        let capabilities = self.setup.capabilities();
         ways.iter().map(|way| cost(keys, source, way, &capabilities)).collect()
     }
 }
@@ -103,11 +118,11 @@ impl Budget {
 fn cost(keys: &[RenditionKey], source: &VideoConfig, way: &Candidate, capabilities: &Capabilities) -> Cost {
     let source_rate = source.frame_rate.unwrap_or(USUAL_RATE);
     let mut cost = Cost::default();
-    cost.add(&way.decode, Work::Decode(source.codec.into()), pixels_per_s(source.geometry, source_rate));
+    cost.add(&way.decode, Work::Decode(source.codec), pixels_per_s(source.geometry, source_rate));
     for key in keys {
         // What cannot be made of this source costs nothing: it is refused elsewhere.
         let (Ok(spec), Ok(job)) = (key.request.resolve(source), stages::job(&key.request, source)) else { continue };
-        let Ok(stages) = stages::stages(&job, capabilities, key.policy, way) else { continue };
+        let Ok(stages) = stages::stages(&job, capabilities, key.policy, &way.decode) else { continue };
         let made = pixels_per_s(spec.size, spec.fps.unwrap_or(source_rate));
         if job.scale == Scale::Needed {
             cost.add(&stages.scale, Work::Scale, made);

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::load::{self, Load};
 use super::{Command, PixelsTask};
 use crate::error::{Error, ErrorKind};
-use crate::plan::{Candidate, Plan};
 use crate::ring::Start;
 
 /// How often the ways to work are looked at anew: devices come and go.
@@ -16,6 +15,7 @@ impl PixelsTask {
     /// Consumers are held for a while, as when the camera is away.
     pub(super) async fn wait_for_room(&mut self, reason: &str) -> bool {
         self.budget.release();
+        self.view.made_by_nobody(Some(reason.to_owned()));
         load::show(&self.setup, &self.view, Load::Degraded, Some(reason));
         let goes_on = self.queue(reason).await;
         load::show(&self.setup, &self.view, Load::default(), None);
@@ -27,7 +27,7 @@ impl PixelsTask {
         let mut until = Some(Instant::now() + self.setup.context.limits.hold);
         loop {
             let Some(config) = self.setup.ring.video_config().filter(|_| self.renditions.any()) else { return true };
-            let ways = self.ways(&self.plan(&config));
+            let ways = self.setup.plan(&self.renditions, &config).candidates;
             if ways.is_empty() {
                 return true;
             }
@@ -60,15 +60,6 @@ impl PixelsTask {
                 () = self.renditions.next_expiry() => drop(self.renditions.expire()),
                 () = tokio::time::sleep(LOOK) => {}
             }
-        }
-    }
-
-    /// The ways that the next worker may work in, best first: those of `plan`, from the one that it is to use on.
-    pub(super) fn ways(&self, plan: &Plan) -> Vec<Candidate> {
-        let Some(chosen) = &self.candidate else { return plan.candidates.clone() };
-        match plan.candidates.iter().position(|candidate| candidate == chosen) {
-            Some(at) => plan.candidates[at..].to_vec(),
-            None => vec![chosen.clone()],
         }
     }
 }

@@ -6,10 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
-use super::super::context::Context;
 use super::super::rendition::{Rendition, RenditionKey, Sink};
 use super::budget::Budget;
-use super::{MAX_RENDITIONS, View, stages};
+use super::{MAX_RENDITIONS, PixelsSetup, View, stages};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::RenditionId;
 use crate::media::{Frame, MediaTime, Packet, PacketHeader, TrackConfig, VideoConfig, WallClock};
@@ -19,9 +18,9 @@ use crate::plan::{Input, Job, Policy, Scale, plan};
 /// All renditions of a stream.
 #[derive(Debug)]
 pub struct Renditions {
-    context: Arc<Context>,
-    metrics: Arc<StreamMetrics>,
+    setup: Arc<PixelsSetup>,
     view: Arc<View>,
+    warm: Vec<RenditionKey>,
     next_id: RenditionId,
     held: HashMap<RenditionId, Held>,
 }
@@ -42,17 +41,31 @@ struct Held {
 
 impl Renditions {
     /// The `warm` ones, kept for as long as the stream lives.
-    pub fn new(context: Arc<Context>, metrics: Arc<StreamMetrics>, view: Arc<View>, warm: Vec<RenditionKey>) -> Self {
-        let mut renditions = Self { context, metrics, view, next_id: 0, held: HashMap::new() };
-        for key in warm {
-            renditions.add(key, true);
-        }
+    pub fn new(setup: Arc<PixelsSetup>, view: Arc<View>, warm: Vec<RenditionKey>) -> Self {
+        let mut renditions = Self { setup, view, warm, next_id: 0, held: HashMap::new() };
+        renditions.warm_up();
         renditions
+    }
+
+    fn warm_up(&mut self) {
+        for key in self.warm.clone() {
+            self.add(key, true);
+        }
+    }
+
+    /// Every rendition there is, for whoever changes them meanwhile.
+    pub fn list(&self) -> Vec<Arc<Rendition>> {
+        self.all().cloned().collect()
     }
 
     /// Whether there is anything to make.
     pub fn any(&self) -> bool {
         !self.held.is_empty()
+    }
+
+    /// Whether any of them was asked for by a consumer.
+    pub fn are_awaited(&self) -> bool {
+        self.held.values().any(|held| !held.warm || held.rendition.consumers.load(Ordering::Relaxed) > 0)
     }
 
     /// Every rendition there is.
@@ -103,6 +116,12 @@ impl Renditions {
         self.all().map(|rendition| rendition.key.policy).max_by_key(strictness).unwrap_or_default()
     }
 
+    /// The most lenient policy: what somebody puts up with, others have to.
+    pub fn most_lenient(&self) -> Policy {
+        let all_software = self.all().all(|rendition| rendition.key.policy == Policy::Software);
+        if all_software { Policy::Software } else { Policy::PreferHardware }
+    }
+
     /// Answers a subscription. Returns the rendition if it is new and must be added to the worker.
     pub fn subscribe(
         &mut self,
@@ -141,10 +160,9 @@ impl Renditions {
         let mut ways = Vec::new();
         if let Some(source) = source {
             let job = stages::job(&key.request, source)?;
-            let plan = plan(&job, &self.context.devices.capabilities(), key.policy);
+            let plan = plan(&job, &self.setup.capabilities(), key.policy);
             if plan.candidates.is_empty() {
-                let message = format!("nothing here can make this: {}", plan.rejected.join("; "));
-                return Err(Error::new(ErrorKind::Impossible, message));
+                return Err(self.setup.impossible(&plan));
             }
             ways = plan.candidates;
         }
@@ -169,7 +187,7 @@ impl Renditions {
     fn add(&mut self, key: RenditionKey, warm: bool) -> Arc<Rendition> {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
-        let rendition = Arc::new(Rendition::new(id, key, self.context.ring_limits()));
+        let rendition = Arc::new(Rendition::new(id, key, self.setup.context.ring_limits()));
         let held = Held { rendition: rendition.clone(), warm, unused_since: None, delivered: None, config: None };
         self.held.insert(id, held);
         self.show();
@@ -187,14 +205,14 @@ impl Renditions {
     /// Resolves when the next unused rendition has lingered long enough; never if none is unused.
     pub async fn next_expiry(&self) {
         match self.held.values().filter_map(|held| held.unused_since).min() {
-            Some(since) => tokio::time::sleep_until((since + self.context.limits.pixels_linger).into()).await,
+            Some(since) => tokio::time::sleep_until((since + self.setup.context.limits.pixels_linger).into()).await,
             None => std::future::pending().await,
         }
     }
 
     /// Removes what has lingered long enough and returns the names of what it removed.
     pub fn expire(&mut self) -> Vec<RenditionId> {
-        let linger = self.context.limits.pixels_linger;
+        let linger = self.setup.context.limits.pixels_linger;
         self.remove_where(|held| held.unused_since.is_some_and(|since| since.elapsed() >= linger))
     }
 
@@ -217,7 +235,7 @@ impl Renditions {
     pub fn fail(&mut self, id: RenditionId, error: Error) {
         let Some(held) = self.held.remove(&id) else { return };
         tracing::warn!(
-            stream = self.metrics.id(),
+            stream = self.setup.metrics.id(),
             rendition = held.rendition.name(),
             error = error.chain(),
             "a rendition ended"
@@ -226,12 +244,13 @@ impl Renditions {
         self.show();
     }
 
-    /// Ends all renditions, with the reason.
+    /// Ends all renditions for their consumers, with the reason. Those of the configuration then wait for better times.
     pub fn fail_all(&mut self, error: impl Fn() -> Error) {
         let ids: Vec<_> = self.held.keys().copied().collect();
         for id in ids {
             self.fail(id, error());
         }
+        self.warm_up();
     }
 
     /// Ends what has consumers, with the reason; what is kept warm is there again at once for those to come.
@@ -259,7 +278,7 @@ impl Renditions {
             return false;
         }
         held.delivered = Some(frame.header.pts);
-        observe(&self.metrics, &held.rendition, frame.header.wall);
+        observe(&self.setup.metrics, &held.rendition, frame.header.wall);
         if let Sink::Pictures(fanout) = &held.rendition.sink {
             fanout.send(frame);
         }
@@ -281,7 +300,7 @@ impl Renditions {
             return false;
         }
         held.delivered = Some(header.pts);
-        observe(&self.metrics, &held.rendition, header.wall);
+        observe(&self.setup.metrics, &held.rendition, header.wall);
         if let Sink::Packets(ring) = &held.rendition.sink {
             ring.push(Packet { header, config: TrackConfig::Video(config), data });
         }

@@ -23,27 +23,20 @@ pub fn job(request: &RenditionRequest, source: &VideoConfig) -> Result<Job> {
     Ok(Job { input: Input::from(source), scale: if same { Scale::Unneeded } else { Scale::Needed }, encode, rate })
 }
 
-/// The best way to do `job` in a worker that was set up for `worker`: it decodes where that decodes, and nothing runs on
-/// the device again that `worker` has moved off it.
+/// The best way to do `job` in a worker that decodes where `decode` says.
 ///
 /// # Errors
 /// [`ErrorKind::Impossible`] if the policy requires hardware, and the device cannot do all of it.
-pub fn stages(job: &Job, capabilities: &Capabilities, policy: Policy, worker: &Candidate) -> Result<Candidate> {
-    let moved_off = |stage: Option<&Backend>| stage == Some(&Backend::Software);
-    let allowed = |candidate: &Candidate| {
-        candidate.decode == worker.decode
-            && (!moved_off(Some(&worker.scale)) || moved_off(Some(&candidate.scale)))
-            && (!moved_off(worker.encode.as_ref()) || candidate.encode.as_ref().is_none_or(|e| moved_off(Some(e))))
-    };
+pub fn stages(job: &Job, capabilities: &Capabilities, policy: Policy, decode: &Backend) -> Result<Candidate> {
     let plan = plan(job, capabilities, policy);
-    match plan.candidates.into_iter().find(allowed) {
+    match plan.candidates.into_iter().find(|candidate| candidate.decode == *decode) {
         Some(candidate) => Ok(candidate),
         None if policy == Policy::RequireHardware => {
             let message = format!("nothing here can make this: {}", plan.rejected.join("; "));
             Err(Error::new(ErrorKind::Impossible, message))
         }
         None => Ok(Candidate {
-            decode: worker.decode.clone(),
+            decode: decode.clone(),
             scale: Backend::Software,
             encode: job.encode.map(|_| Backend::Software),
             mode: None,
@@ -99,16 +92,10 @@ mod tests {
             (Profile::None, Entrypoint::VideoProc),
             (Profile::H264High, Entrypoint::EncSlice),
         ]);
-        let worker = Candidate { decode: here(), scale: here(), encode: None, mode: None };
-        let encodes = |codec, worker: &Candidate| {
-            stages(&job(Some(codec)), &capabilities, Policy::PreferHardware, worker).unwrap().encode
-        };
-        assert_eq!(encodes(Codec::H264, &worker), Some(here()));
-        assert_eq!(encodes(Codec::Hevc, &worker), Some(Backend::Software));
-        // The encoder failed before: it is left alone.
-        let careful = Candidate { encode: Some(Backend::Software), ..worker.clone() };
-        assert_eq!(encodes(Codec::H264, &careful), Some(Backend::Software));
-        let required = stages(&job(Some(Codec::Hevc)), &capabilities, Policy::RequireHardware, &worker);
+        let encodes = |codec| stages(&job(Some(codec)), &capabilities, Policy::PreferHardware, &here()).unwrap().encode;
+        assert_eq!(encodes(Codec::H264), Some(here()));
+        assert_eq!(encodes(Codec::Hevc), Some(Backend::Software));
+        let required = stages(&job(Some(Codec::Hevc)), &capabilities, Policy::RequireHardware, &here());
         assert!(required.unwrap_err().message().contains("no encoder for HEVC"));
     }
 
@@ -116,11 +103,10 @@ mod tests {
     fn a_software_worker_makes_everything_in_software() {
         let capabilities = gpu(&[(Profile::H264Main, Entrypoint::Vld), (Profile::None, Entrypoint::VideoProc)]);
         let software = Candidate { decode: Backend::Software, scale: Backend::Software, encode: None, mode: None };
-        let made = stages(&job(None), &capabilities, Policy::PreferHardware, &software).unwrap();
+        let made = stages(&job(None), &capabilities, Policy::PreferHardware, &Backend::Software).unwrap();
         assert_eq!(made, software);
         // A consumer who wants software shares a worker that decodes on the device for others.
-        let worker = Candidate { decode: here(), scale: here(), encode: None, mode: None };
-        let made = stages(&job(None), &capabilities, Policy::Software, &worker).unwrap();
+        let made = stages(&job(None), &capabilities, Policy::Software, &here()).unwrap();
         assert_eq!((made.decode, made.scale), (here(), Backend::Software));
     }
 }

@@ -158,6 +158,11 @@ impl Camshaft {
         answer(self.agent.put(self.url(&format!("/v1/streams/{id}"))).send(body))
     }
 
+    /// PUT of anything.
+    pub fn put_to(&self, path: &str, body: &str) -> Answer {
+        answer(self.agent.put(self.url(path)).send(body))
+    }
+
     /// POST of a lease.
     pub fn post(&self, path: &str, body: &str) -> Answer {
         answer(self.agent.post(self.url(path)).send(body))

@@ -4,6 +4,7 @@ mod encoded;
 mod output;
 mod pacing;
 mod renditions;
+mod samples;
 mod source;
 mod stills;
 mod surfaces;
@@ -18,6 +19,7 @@ use std::rc::Rc;
 use super::{End, Gpu, Link, protocol};
 use crate::av::{self, ReadBack};
 use renditions::Renditions;
+use samples::Samples;
 use source::Source;
 pub use source::Walls;
 use stills::Stills;
@@ -51,6 +53,7 @@ pub fn run(task: &PixelsTask, gpu: Option<Gpu>, link: &mut Link) -> Result<(), E
     let mut pixels = Pixels {
         source: Source::open(&task.config, device.as_ref())?,
         renditions: Renditions::new(task.config.frame_rate, Views::new(reader.clone()), device),
+        samples: Samples::new(task.sample_ticks, reader.clone()),
         stills: Stills::new(Views::new(reader)),
         gpu,
     };
@@ -62,6 +65,7 @@ pub fn run(task: &PixelsTask, gpu: Option<Gpu>, link: &mut Link) -> Result<(), E
             ToWorker::AddRendition { id, spec, stages, after } => {
                 pixels.renditions.add(id, &spec, &stages, after, link)?;
             }
+            ToWorker::Restage { id, stages } => pixels.renditions.restage(id, &stages, link)?,
             ToWorker::RemoveRendition { id } => pixels.renditions.remove(id),
             ToWorker::ForceKeyframe { id } => pixels.renditions.force_keyframe(id),
             ToWorker::Still { id, spec, at } => pixels.stills.answer(id, &spec, at, link)?,
@@ -81,16 +85,18 @@ struct Pixels {
     source: Source,
     renditions: Renditions,
     stills: Stills,
+    samples: Samples,
     gpu: Option<Gpu>,
 }
 
 impl Pixels {
     fn packet(&mut self, header: &PacketHeader, access_unit: &[u8], link: &mut Link) -> Result<(), End> {
         if header.track == Track::Video {
-            let Self { source, renditions, stills, .. } = self;
+            let Self { source, renditions, stills, samples, .. } = self;
             source.feed(header, access_unit, |picture| {
                 stills.see(&picture);
-                renditions.show(&picture, link)
+                renditions.show(&picture, link)?;
+                samples.see(&picture, link)
             })?;
         }
         let (decoded, broken) = (self.source.decoded(), self.source.broken());
@@ -101,10 +107,11 @@ impl Pixels {
     }
 
     fn drain(&mut self, link: &mut Link) -> Result<(), End> {
-        let Self { source, renditions, stills, .. } = self;
+        let Self { source, renditions, stills, samples, .. } = self;
         source.drain(|picture| {
             stills.see(&picture);
-            renditions.show(&picture, link)
+            renditions.show(&picture, link)?;
+            samples.see(&picture, link)
         })?;
         renditions.finish(link)?;
         link.send(&FromWorker::Drained, &[])

@@ -30,6 +30,7 @@ pub struct Renditions {
 
 struct Rendition {
     id: RenditionId,
+    spec: RenditionSpec,
     pacing: Pacing,
     due: Option<Due>,
     /// The picture that holds the last slot.
@@ -64,10 +65,31 @@ impl Renditions {
         };
         let output = Output::new(id, spec, stages, self.source_rate);
         let pacing = Pacing::new(spec.fps, after);
-        let mut rendition = Rendition { id, pacing, due: None, previous: None, output };
+        let mut rendition = Rendition { id, spec: *spec, pacing, due: None, previous: None, output };
         rendition.set_effort(self.effort);
         self.list.push(rendition);
         Ok(())
+    }
+
+    /// Makes a rendition elsewhere from the next picture on. Its times go on as they were.
+    pub fn restage(&mut self, id: RenditionId, stages: &Candidate, link: &mut Link) -> Result<(), End> {
+        match self.place(stages) {
+            Ok(stages) => {
+                let rate = self.source_rate;
+                let mut stages = Some(stages);
+                self.each(link, |rendition, _, link| {
+                    let Some(stages) = stages.take_if(|_| rendition.id == id) else { return Ok(()) };
+                    rendition.output.finish(link)?;
+                    rendition.output = Output::new(id, &rendition.spec, stages, rate);
+                    Ok(())
+                })
+            }
+            Err(message) => {
+                self.remove(id);
+                let kind = FailureKind::Unsupported;
+                link.send(&FromWorker::RenditionFailed { id, kind, message }, &[])
+            }
+        }
     }
 
     fn check(&self, spec: &RenditionSpec) -> Result<(), String> {
