@@ -74,9 +74,10 @@ fn the_example_is_right_and_complete() {
 #[test]
 fn the_example_gives_the_ranges_that_hold() {
     for (name, keys) in [("limits", limits::KEYS), ("hardware", hardware::KEYS)] {
-        let section = EXAMPLE.split(&format!("\n{name}:\n")).nth(1).unwrap().split("\n\n").next().unwrap();
+        let section = EXAMPLE.split(&format!("\n{name}:\n")).nth(1).unwrap();
+        let lines_of_it = section.lines().take_while(|line| line.is_empty() || line.starts_with(' '));
         let mut checked = 0;
-        for (setting, range) in section.lines().filter_map(|line| line.split_once("  # ")) {
+        for (setting, range) in lines_of_it.filter_map(|line| line.split_once("  # ")) {
             let Some((key, _)) = setting.trim().split_once(':') else { continue };
             let (min, rest) = range.split_once(" to ").unwrap();
             let max = rest.split([':', ';', ' ']).next().unwrap();

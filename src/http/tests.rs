@@ -132,6 +132,7 @@ async fn the_description_has_every_call() {
         ("/openapi.json", vec!["get"]),
         ("/v1/devices", vec!["get"]),
         ("/v1/devices/{node}/trial", vec!["post"]),
+        ("/v1/devices/{node}/breaker", vec!["put"]),
         ("/v1/events", vec!["get"]),
         ("/v1/plan", vec!["get"]),
         ("/v1/streams", vec!["get", "post"]),
