@@ -13,5 +13,8 @@ pub mod media;
 pub mod metrics;
 pub mod output;
 pub mod plan;
+pub mod query;
 pub mod ring;
+pub mod rtsp;
 pub mod stream;
+pub mod tcp;

@@ -82,6 +82,12 @@ pub struct Metrics {
     pub gpu_frequency: GaugeVec,
     /// Time that a GPU was idle (RC6).
     pub gpu_idle_seconds: CounterVec,
+    /// RTSP requests.
+    pub rtsp_requests: IntCounterVec,
+    /// RTSP sessions that play now, by transport.
+    pub rtsp_sessions: IntGaugeVec,
+    /// RTSP connections that were closed for what they did, by reason.
+    pub rtsp_closed: IntCounterVec,
 }
 
 const STREAM: &[&str] = &["stream"];
@@ -185,6 +191,13 @@ impl Metrics {
             device_usable: table.gauges("device_usable", "1 for a render node that has proved something", DEVICE),
             gpu_frequency: table.float_gauges("gpu_frequency_hertz", "Clock of the GPU", DEVICE),
             gpu_idle_seconds: table.float_counters("gpu_idle_seconds_total", "Time the GPU was idle (RC6)", DEVICE),
+            rtsp_requests: table.counters("rtsp_requests_total", "RTSP requests", &["method", "status"]),
+            rtsp_sessions: table.gauges("rtsp_sessions", "RTSP sessions that play now", &["transport"]),
+            rtsp_closed: table.counters(
+                "rtsp_closed_total",
+                "RTSP connections closed for what they did or failed to do",
+                &["reason"],
+            ),
             registry: registry.clone(),
         };
         let build = table.gauges("build_info", "1, with the version", &["version"]);

@@ -18,14 +18,16 @@ const MAIN: &[(&str, &[&str])] = &[
     ("metrics", &["media", "error"]),
     ("plan", &["media", "error"]),
     ("config", &["plan", "media", "error"]),
+    ("query", &["plan", "media", "error"]),
+    ("tcp", &["error"]),
     ("link", &["plan", "metrics", "media", "error"]),
     ("ingest", &["link", "config", "media", "error"]),
     ("hw", &["link", "plan", "metrics", "media", "error"]),
     ("output", &["ring", "fanout", "metrics", "media", "error"]),
     ("stream", &["hw", "link", "output", "ring", "fanout", "config", "plan", "metrics", "media", "error"]),
     ("job", &["hw", "link", "output", "ring", "fanout", "config", "plan", "metrics", "media", "error"]),
-    ("rtsp", &["stream", "job", "hw", "output", "config", "plan", "metrics", "media", "error"]),
-    ("http", &["stream", "job", "hw", "output", "config", "plan", "metrics", "media", "error"]),
+    ("rtsp", &["stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"]),
+    ("http", &["stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"]),
     (
         "cli",
         &[

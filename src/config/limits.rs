@@ -81,6 +81,12 @@ limits! {
     control_body: u64 = mib(1) / 16, from 1024, to mib(1);
     /// Streams in all, from files and from the API.
     streams_max: u32 = 256, from 1, to 4096;
+    /// Connections of RTSP clients.
+    rtsp_connections: u32 = 1024, from 1, to 100_000;
+    /// Bytes of an RTSP message.
+    rtsp_message: u64 = mib(1) / 8, from 4096, to mib(1);
+    /// Without a sign of life from an RTSP client, after which its session ends.
+    rtsp_session: Duration = secs(60), from secs(1), to secs(3600);
 }
 
 /// Reads `limits:` and checks the limits against each other.

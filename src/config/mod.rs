@@ -6,6 +6,7 @@ mod limits;
 mod mistake;
 mod overrides;
 mod section;
+mod server;
 mod settings;
 mod source;
 mod stream;
@@ -33,7 +34,7 @@ use mistake::{Place, Report};
 use section::{Key, Section, join, unique_entries};
 use stream::{Base, Login, PasswordFiles};
 use tree::{Entry, Node, Value};
-use values::{Quantity, parse_address, parse_name};
+use values::{Quantity, parse_name};
 
 /// One YAML text of the configuration. Has no `Debug`: it may hold passwords.
 #[derive(Clone)]
@@ -73,16 +74,7 @@ const ROOT_KEYS: &[Key] = &[
 /// The sections with fixed keys.
 const SECTIONS: &[TopSection] = &[SERVER, DEFAULTS, HARDWARE, LIMITS];
 
-const SERVER: TopSection = TopSection {
-    name: "server",
-    keys: &[
-        Key::scalar("http"),
-        Key::scalar("admin"),
-        Key::unbuilt("rtsp"),
-        Key::unbuilt("unix"),
-        Key::unbuilt("token_file"),
-    ],
-};
+const SERVER: TopSection = TopSection { name: "server", keys: server::KEYS };
 const HARDWARE: TopSection =
     TopSection { name: "hardware", keys: &[Key::scalar("policy"), Key::scalar("device"), Key::unbuilt("driver_env")] };
 const DEFAULTS: TopSection = TopSection { name: "defaults", keys: stream::DEFAULT_KEYS };
@@ -202,30 +194,17 @@ fn read_config(root: Vec<Entry>, lookups: &Lookups, report: &mut Report) -> Opti
     };
     let (server, hardware, defaults, limits) = (open(&SERVER), open(&HARDWARE), open(&DEFAULTS), open(&LIMITS));
 
-    let server = server.map(|section| read_server(&section, report)).unwrap_or_default();
     let hardware = hardware.map(|section| read_hardware(&section, report)).unwrap_or_default();
     let limits = limits::read(limits.as_ref(), report);
     let password_files = PasswordFiles::From(lookups.file);
+    let server = server.map(|section| server::read(&section, password_files, report)).unwrap_or_default();
     let unset = StreamDefaults { policy: hardware.policy, ..StreamDefaults::default() };
-    let login = defaults.as_ref().map(|section| stream::read_login(section, password_files, report));
+    let login =
+        defaults.as_ref().map(|section| stream::read_login(section, &stream::CAMERA_LOGIN, password_files, report));
     let defaults = defaults.map_or(unset.clone(), |section| stream::read_defaults(&section, &unset, report));
     let base = Base { defaults: &defaults, login: login.as_ref().unwrap_or(Login::NONE), password_files };
     let streams = root.entry("streams").map(|entry| read_streams(&entry.node, &base, &limits, report));
     Some(Config { server, hardware, limits, streams: streams.unwrap_or_default(), defaults })
-}
-
-fn read_server(section: &Section, report: &mut Report) -> Server {
-    let http = section.parsed("http", report, parse_address);
-    let admin = section.parsed("admin", report, parse_address);
-    let defaults = Server::default();
-    let server = Server { http: http.unwrap_or(defaults.http), admin: admin.unwrap_or(defaults.admin) };
-    if let Some(entry) =
-        section.any_of(&["admin", "http"]).filter(|_| server.http == server.admin && server.http.port() != 0)
-    {
-        let message = format!("'http' and 'admin' are both {}; give each a port of its own", server.http);
-        report.add(&entry.node.place, &section.path_of(&entry.key), message);
-    }
-    server
 }
 
 fn read_hardware(section: &Section, report: &mut Report) -> Hardware {

@@ -140,7 +140,8 @@ fn every_mistake_is_listed_with_its_line() {
 server:
   http: localhost:8080
   prot: 1
-  rtsp: 127.0.0.1:8554
+  rtsp: none
+  rtsp_username: viewer
 hardware: { policy: fastest, device: renderD128 }
 limits:
   drain: 21s

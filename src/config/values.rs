@@ -88,6 +88,14 @@ pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "must be an IP address with a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080".into())
 }
 
+/// An address, or `off`.
+pub(super) fn parse_address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => parse_address(text).map(Some).map_err(|problem| format!("{problem}; or off")),
+    }
+}
+
 /// One of `names`.
 pub(super) fn parse_name<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
     let found = names.iter().find(|(name, _)| *name == text);

@@ -8,7 +8,6 @@ mod frame;
 mod live;
 mod openapi;
 mod plan;
-mod query;
 mod server;
 mod streams;
 #[cfg(test)]
@@ -41,6 +40,7 @@ use crate::config::StreamDefaults;
 use crate::error::{Error, Result};
 use crate::hw::Devices;
 use crate::media::StreamId;
+use crate::query;
 use crate::stream::Streams;
 
 /// The largest body of a control request, in bytes.

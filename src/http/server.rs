@@ -1,30 +1,20 @@
 //! The listening side: how many connections there are, and how long a peer may take.
 
 use axum::Router;
-use axum::serve::Listener;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use socket2::SockRef;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::tcp::Listener;
 
 /// Bytes buffered for a connection in each direction: bounds a request's head, and how far a response runs ahead of the
 /// socket.
 const BUFFER_MAX: usize = 64 << 10;
-
-/// Bytes that wait in a socket unsent (tcp(7), TCP_NOTSENT_LOWAT). What is late is kept where it can still be skipped,
-/// not in the megabytes that the kernel would take; and a client that takes nothing is noticed at once.
-const UNSENT_MAX: u32 = 32 << 10;
-
-/// A stalled connection is cut this much later than its consumer is given up, which is how stalls are counted: streams
-/// of 200 kbit/s and more fill what is buffered within this time.
-const CUT_DELAY: Duration = Duration::from_secs(5);
 
 /// Bounds on what clients can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,19 +36,18 @@ impl Default for ServerOptions {
 
 /// Serves `router` until `shutdown`; then stops accepting, lets every request under way finish, and returns. Dropping
 /// the future cuts all connections.
-pub async fn serve(mut listener: TcpListener, router: Router, options: ServerOptions, shutdown: CancellationToken) {
-    let places = Arc::new(Semaphore::new(options.connections_max));
+pub async fn serve(listener: TcpListener, router: Router, options: ServerOptions, shutdown: CancellationToken) {
+    let mut listener = Listener::new(listener, options.connections_max, options.stalled_peer);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(options.head_timeout).max_buf_size(BUFFER_MAX);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
-        let (stream, place) = tokio::select! {
-            accepted = accept(&mut listener, &places) => accepted,
+        let (stream, _, place) = tokio::select! {
+            accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
             () = shutdown.cancelled() => break,
         };
-        configure(&stream, &options);
         let service = TowerToHyperService::new(router.clone());
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         connections.spawn(async move {
@@ -72,33 +61,13 @@ pub async fn serve(mut listener: TcpListener, router: Router, options: ServerOpt
     graceful.shutdown().await;
 }
 
-/// The next connection, once there is a place for it.
-async fn accept(listener: &mut TcpListener, places: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-    // The semaphore is never closed, so there always is a permit.
-    let place = places.clone().acquire_owned().await.ok();
-    // axum's listener waits where the process is out of descriptors, instead of failing.
-    let (stream, _) = Listener::accept(listener).await;
-    (stream, place)
-}
-
-/// Small chunks leave at once, and a peer that takes nothing is cut off by the kernel, even if it still answers the
-/// probes of a closed window (tcp(7), TCP_USER_TIMEOUT).
-fn configure(stream: &TcpStream, options: &ServerOptions) {
-    let socket = SockRef::from(stream);
-    let configured = socket
-        .set_tcp_nodelay(true)
-        .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_MAX))
-        .and_then(|()| socket.set_tcp_user_timeout(Some(options.stalled_peer + CUT_DELAY)));
-    if let Err(error) = configured {
-        tracing::debug!(%error, "the peer left before its connection was set up");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::routing::get;
+    use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     struct Running {
         address: std::net::SocketAddr,

@@ -67,7 +67,7 @@ impl Camshaft {
     /// The text of a configuration.
     pub fn yaml(sections: &str, streams: &str) -> String {
         let streams = if streams.trim().is_empty() { "streams: {}".to_owned() } else { format!("streams:\n{streams}") };
-        format!("server: {{ http: \"127.0.0.1:0\", admin: \"127.0.0.1:0\" }}\n{sections}\n{streams}\n")
+        format!("server: {{ http: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", rtsp: \"127.0.0.1:0\" }}\n{sections}\n{streams}\n")
     }
 
     /// Starts the service on a machine with a GPU.
