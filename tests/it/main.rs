@@ -12,4 +12,6 @@ mod outputs;
 mod readme;
 mod recovery;
 mod reload;
+mod rtsp;
+mod rtsp_protocol;
 mod shutdown;

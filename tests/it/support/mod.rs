@@ -7,6 +7,7 @@ mod gpu;
 mod log;
 mod media;
 mod process;
+mod rtsp;
 
 pub use camera::{Camera, hostile_camera};
 pub use camshaft::Camshaft;
@@ -14,6 +15,7 @@ pub use clip::{Clip, Coding};
 pub use gpu::{Action, Call, Counter, Gpu};
 pub use media::{Picture, Y4m, access_units, ffprobe_packets, numbers_in, psnr};
 pub use process::{children, command_output, kill, signal};
+pub use rtsp::{Reply, RtspClient};
 
 use std::time::{Duration, Instant};
 
