@@ -102,6 +102,12 @@ pub struct Metrics {
     pub verifications: IntCounterVec,
     /// Failures of hardware workers, by whose they were.
     pub blames: IntCounterVec,
+    /// RTSP requests.
+    pub rtsp_requests: IntCounterVec,
+    /// RTSP sessions that play now, by transport.
+    pub rtsp_sessions: IntGaugeVec,
+    /// RTSP connections that were closed for what they did, by reason.
+    pub rtsp_closed: IntCounterVec,
 }
 
 const STREAM: &[&str] = &["stream"];
@@ -246,6 +252,13 @@ impl Metrics {
                 "hardware_failures_total",
                 "Failures of workers on a device, by who was to blame: device, source, unclear",
                 &["stream", "blame"],
+            ),
+            rtsp_requests: table.counters("rtsp_requests_total", "RTSP requests", &["method", "status"]),
+            rtsp_sessions: table.gauges("rtsp_sessions", "RTSP sessions that play now", &["transport"]),
+            rtsp_closed: table.counters(
+                "rtsp_closed_total",
+                "RTSP connections closed for what they did or failed to do",
+                &["reason"],
             ),
             registry: registry.clone(),
         };

@@ -21,6 +21,8 @@ const MAIN: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
     ("admission", &["plan", "metrics", "media", "error"]),
     ("config", &["sandbox", "plan", "media", "error"]),
+    ("query", &["plan", "media", "error"]),
+    ("tcp", &["error"]),
     ("link", &["sandbox", "plan", "metrics", "media", "error"]),
     ("ingest", &["sandbox", "link", "config", "media", "error"]),
     ("hw", &["events", "sandbox", "link", "plan", "metrics", "media", "error"]),
@@ -44,8 +46,11 @@ const MAIN: &[(&str, &[&str])] = &[
         ],
     ),
     ("job", &["hw", "link", "output", "ring", "fanout", "config", "plan", "metrics", "media", "error"]),
-    ("rtsp", &["stream", "job", "hw", "output", "config", "plan", "metrics", "media", "error"]),
-    ("http", &["events", "stream", "job", "hw", "output", "config", "plan", "metrics", "media", "error"]),
+    ("rtsp", &["stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"]),
+    (
+        "http",
+        &["events", "stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"],
+    ),
     (
         "cli",
         &[

@@ -22,6 +22,7 @@ use crate::http::{self, AdminState, ApiState, DeliveryOptions, PodListener, Requ
 use crate::hw::{BreakerSettings, Devices, Roots};
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
+use crate::rtsp;
 use crate::sandbox::{self, ConfineError};
 use crate::stream::{Context, Streams};
 use files::Files;
@@ -103,6 +104,7 @@ impl Service {
             tasks: TaskTracker::new(),
         };
         let (http, admin) = service.open_servers(is_ready).await?;
+        let rtsp = service.open_rtsp().await?;
         service.spawner.prepare_spare().await;
         service.look_for_devices().await;
         service.streams.apply(service.config.streams.clone()).await?;
@@ -110,7 +112,7 @@ impl Service {
         // From before it is ready: a change made the moment after must not be missed.
         let (_watcher, changed) = service.watch_files();
         service.ready.send_replace(true);
-        tracing::info!(%http, %admin, "ready");
+        tracing::info!(%http, %admin, rtsp = rtsp.map(tracing::field::display), "ready");
         Ok(service.run(signals, changed).await)
     }
 
@@ -150,13 +152,22 @@ impl Service {
         Ok((http, admin))
     }
 
-    async fn open_server(&self, address: SocketAddr, key: &str, router: axum::Router) -> Result<SocketAddr> {
-        let refused = |error: std::io::Error| {
-            let message = format!("cannot listen on {address} ({key}): choose another address or end its owner");
-            Error::unavailable(message).with_source(error)
+    /// Opens the port of RTSP, if there is to be one.
+    async fn open_rtsp(&self) -> Result<Option<SocketAddr>> {
+        let Some(address) = self.config.server.rtsp else { return Ok(None) };
+        let (listener, bound) = listen(address, "server.rtsp").await?;
+        let server = rtsp::Server {
+            streams: self.streams.clone(),
+            metrics: self.metrics.clone(),
+            login: self.config.server.rtsp_login.clone(),
+            limits: self.config.limits.clone(),
         };
-        let listener = TcpListener::bind(address).await.map_err(refused)?;
-        let bound = listener.local_addr().map_err(refused)?;
+        self.tasks.spawn(server.serve(listener, self.cancel.clone()));
+        Ok(Some(bound))
+    }
+
+    async fn open_server(&self, address: SocketAddr, key: &str, router: axum::Router) -> Result<SocketAddr> {
+        let (listener, bound) = listen(address, key).await?;
         self.tasks.spawn(http::serve(listener, router, self.server_options(), self.cancel.clone()));
         Ok(bound)
     }
@@ -299,6 +310,17 @@ impl RequestObserver for HttpMetrics {
         self.0.http_requests.with_label_values(&[method, route, &status.to_string()]).inc();
         self.0.http_seconds.with_label_values(&[route]).observe(seconds);
     }
+}
+
+/// Listens on the address that the setting `key` gives, and tells which it is.
+async fn listen(address: SocketAddr, key: &str) -> Result<(TcpListener, SocketAddr)> {
+    let refused = |error: std::io::Error| {
+        let message = format!("cannot listen on {address} ({key}): choose another address or end its owner");
+        Error::unavailable(message).with_source(error)
+    };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    Ok((listener, bound))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -68,6 +68,12 @@ quantities! {
     worker_files: u32 = 64, from 16, to 4096;
     /// The largest file of an engine in bytes, memory files included.
     worker_file_size: u64 = 0, from 0, to mib(4096);
+    /// Connections of RTSP clients.
+    rtsp_connections: u32 = 1024, from 1, to 100_000;
+    /// Bytes of an RTSP message.
+    rtsp_message: u64 = mib(1) / 8, from 4096, to mib(1);
+    /// Without a sign of life from an RTSP client, after which its session ends.
+    rtsp_session: Duration = secs(60), from secs(1), to secs(3600);
 }
 
 /// Pixels per second, or `auto` (none): what this machine should be able to do.

@@ -8,6 +8,7 @@ mod mistake;
 mod overrides;
 mod quantities;
 mod section;
+mod server;
 mod settings;
 mod source;
 mod stream;
@@ -37,7 +38,7 @@ use mistake::{Place, Report};
 use section::{Key, Section, join, unique_entries};
 use stream::{Base, Login, PasswordFiles};
 use tree::{Entry, Node, Value};
-use values::{Quantity, parse_address, parse_socket_path};
+use values::Quantity;
 
 /// One YAML text of the configuration. Has no `Debug`: it may hold passwords.
 #[derive(Clone)]
@@ -78,16 +79,7 @@ const ROOT_KEYS: &[Key] = &[
 /// The sections with fixed keys.
 const SECTIONS: &[TopSection] = &[SERVER, DEFAULTS, HARDWARE, LIMITS, workers::WORKERS];
 
-const SERVER: TopSection = TopSection {
-    name: "server",
-    keys: &[
-        Key::scalar("http"),
-        Key::scalar("admin"),
-        Key::unbuilt("rtsp"),
-        Key::scalar("unix"),
-        Key::unbuilt("token_file"),
-    ],
-};
+const SERVER: TopSection = TopSection { name: "server", keys: server::KEYS };
 const HARDWARE: TopSection = TopSection { name: "hardware", keys: hardware::KEYS };
 const DEFAULTS: TopSection = TopSection { name: "defaults", keys: stream::DEFAULT_KEYS };
 const LIMITS: TopSection = TopSection { name: "limits", keys: limits::KEYS };
@@ -207,32 +199,18 @@ fn read_config(root: Vec<Entry>, lookups: &Lookups, report: &mut Report) -> Opti
     let (server, hardware, defaults, limits) = (open(&SERVER), open(&HARDWARE), open(&DEFAULTS), open(&LIMITS));
     let workers = open(&workers::WORKERS);
 
-    let server = server.map(|section| read_server(&section, report)).unwrap_or_default();
     let hardware = hardware.map(|section| hardware::read(&section, report)).unwrap_or_default();
     let limits = limits::read(limits.as_ref(), report);
     let workers = workers::read(workers.as_ref(), report);
     let password_files = PasswordFiles::From(lookups.file);
+    let server = server.map(|section| server::read(&section, password_files, report)).unwrap_or_default();
     let unset = StreamDefaults { policy: hardware.policy, ..StreamDefaults::default() };
-    let login = defaults.as_ref().map(|section| stream::read_login(section, password_files, report));
+    let login =
+        defaults.as_ref().map(|section| stream::read_login(section, &stream::CAMERA_LOGIN, password_files, report));
     let defaults = defaults.map_or(unset.clone(), |section| stream::read_defaults(&section, &unset, report));
     let base = Base { defaults: &defaults, login: login.as_ref().unwrap_or(Login::NONE), password_files };
     let streams = root.entry("streams").map(|entry| read_streams(&entry.node, &base, &limits, report));
     Some(Config { server, hardware, limits, streams: streams.unwrap_or_default(), defaults, workers })
-}
-
-fn read_server(section: &Section, report: &mut Report) -> Server {
-    let http = section.parsed("http", report, parse_address);
-    let admin = section.parsed("admin", report, parse_address);
-    let defaults = Server::default();
-    let unix = section.parsed("unix", report, parse_socket_path);
-    let server = Server { http: http.unwrap_or(defaults.http), admin: admin.unwrap_or(defaults.admin), unix };
-    if let Some(entry) =
-        section.any_of(&["admin", "http"]).filter(|_| server.http == server.admin && server.http.port() != 0)
-    {
-        let message = format!("'http' and 'admin' are both {}; give each a port of its own", server.http);
-        report.add(&entry.node.place, &section.path_of(&entry.key), message);
-    }
-    server
 }
 
 fn read_streams(node: &Node, base: &Base, limits: &Limits, report: &mut Report) -> BTreeMap<StreamId, StreamSettings> {

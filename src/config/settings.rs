@@ -31,7 +31,7 @@ pub struct Config {
 }
 
 /// Addresses to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// API and media.
     pub http: SocketAddr,
@@ -39,15 +39,16 @@ pub struct Server {
     pub admin: SocketAddr,
     /// API and media over a Unix socket at this absolute path; `None`: over TCP only.
     pub unix: Option<PathBuf>,
+    /// Media over RTSP; `None` for none.
+    pub rtsp: Option<SocketAddr>,
+    /// What RTSP clients must know; `None` lets everybody in.
+    pub rtsp_login: Option<Credentials>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self {
-            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
-            unix: None,
-        }
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self { http: local(8080), admin: local(8081), unix: None, rtsp: Some(local(8554)), rtsp_login: None }
     }
 }
 
@@ -101,7 +102,7 @@ pub struct StreamDefaults {
     pub priority: Priority,
 }
 
-/// A camera's user name and password. Can be compared, but not printed.
+/// A user name and password: a camera's, or those that clients must know. Can be compared, but not printed.
 #[derive(Clone)]
 pub struct Credentials {
     /// The user name.

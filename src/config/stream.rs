@@ -58,9 +58,20 @@ pub(super) enum PasswordFiles<'a> {
 
 /// Halves of credentials; `defaults:` may give one and a stream the other.
 pub(super) struct Login {
-    username: Option<String>,
-    password: Option<SecretString>,
+    pub username: Option<String>,
+    pub password: Option<SecretString>,
 }
+
+/// The keys of a login.
+pub(super) struct LoginKeys {
+    pub username: &'static str,
+    pub password: &'static str,
+    pub password_file: &'static str,
+}
+
+/// What a camera asks for.
+pub(super) const CAMERA_LOGIN: LoginKeys =
+    LoginKeys { username: "username", password: "password", password_file: "password_file" };
 
 impl Login {
     pub const NONE: &'static Self = &Self { username: None, password: None };
@@ -94,7 +105,7 @@ pub(super) fn read_defaults(section: &Section, base: &StreamDefaults, report: &m
 /// Reads a stream; `None` if there is no telling where it comes from, which is reported.
 pub(super) fn read_stream(section: &Section, base: &Base, report: &mut Report) -> Option<StreamSettings> {
     let shared = read_defaults(section, base.defaults, report);
-    let login = read_login(section, base.password_files, report);
+    let login = read_login(section, &CAMERA_LOGIN, base.password_files, report);
     let (source, url_login) = read_source(section, report)?;
     let credentials = match source {
         Source::Rtsp(_) => credentials(section, url_login, login, base.login, report),
@@ -126,14 +137,14 @@ fn refuse_camera_keys(section: &Section, report: &mut Report) {
     }
 }
 
-/// Reads `username`, `password` and `password_file`.
-pub(super) fn read_login(section: &Section, files: PasswordFiles, report: &mut Report) -> Login {
+/// Reads a user name, and a password that stands there or in a file.
+pub(super) fn read_login(section: &Section, keys: &LoginKeys, files: PasswordFiles, report: &mut Report) -> Login {
     let text = |text: &str| check_login(text).map(|()| text.to_owned());
-    let username = section.field("username", report).and_then(|field| field.checked(report, text));
-    let password = section.field("password", report).and_then(|field| field.checked(report, text));
-    let file = section.field("password_file", report);
-    if let (Some(file), true) = (&file, section.entry("password").is_some()) {
-        report.add(file.place, &file.path, "stands beside 'password'; keep one of the two");
+    let username = section.field(keys.username, report).and_then(|field| field.checked(report, text));
+    let password = section.field(keys.password, report).and_then(|field| field.checked(report, text));
+    let file = section.field(keys.password_file, report);
+    if let (Some(file), true) = (&file, section.entry(keys.password).is_some()) {
+        report.add(file.place, &file.path, format!("stands beside '{}'; keep one of the two", keys.password));
         return Login { username, password: None };
     }
     let from_file = file.and_then(|field| read_password_file(&field, files, report));

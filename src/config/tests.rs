@@ -145,7 +145,7 @@ fn every_mistake_is_listed_with_its_line() {
 server:
   http: localhost:8080
   prot: 1
-  rtsp: 127.0.0.1:8554
+  rtsp: none
 hardware: { policy: fastest, device: renderD128 }
 limits:
   drain: 21s
@@ -171,8 +171,8 @@ streams:
 ";
     insta::assert_snapshot!(load_one(text).unwrap_err(), @"
     c.yaml:2: server.http: must be an IP address with a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080, but it is 'localhost:8080'
-    c.yaml:3: server.prot: unknown key; known are http, admin, unix
-    c.yaml:4: server.rtsp: 'rtsp' is not built yet; remove it
+    c.yaml:3: server.prot: unknown key; known are http, admin, rtsp, rtsp_username, rtsp_password, rtsp_password_file, unix
+    c.yaml:4: server.rtsp: must be an IP address with a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080; or off, but it is 'none'
     c.yaml:5: hardware.policy: must be one of prefer-hardware, require-hardware, software, but it is 'fastest'
     c.yaml:5: hardware.device: must be auto, the path of a render node such as /dev/dri/renderD128, or pci:0000:00:02.0, but it is 'renderD128'
     c.yaml:7: limits.drain: must be a duration from 1s to 20s, such as 250ms, 10s, 5m or 1h, but it is '21s'
@@ -201,6 +201,28 @@ streams:
     c.yaml:26: streams.e.username: the environment variable NOBODY is not set; set it, or give a default: ${NOBODY:-default}
     c.yaml:26: streams.e.password: has no value; give one or remove the key
     ");
+}
+
+#[test]
+fn rtsp_can_be_closed_and_switched_off_but_not_half_closed() {
+    let server = |keys: &str| load_one(&format!("server: {{ {keys} }}")).map(|config| config.server);
+    assert_eq!(server("rtsp: off").unwrap().rtsp, None);
+    let open = server("http: '127.0.0.1:9'").unwrap();
+    assert_eq!((open.rtsp, open.rtsp_login), (Some("127.0.0.1:8554".parse().unwrap()), None));
+    let closed = server("rtsp_username: u, rtsp_password: hunter2-4711").unwrap();
+    assert!(!format!("{closed:?}").contains("hunter2"));
+    assert_eq!(closed.rtsp_login.unwrap().username, "u");
+    assert!(server("rtsp_username: u, rtsp_password_file: /run/secret").unwrap().rtsp_login.is_some());
+    for (keys, problem) in [
+        ("rtsp_username: u", "server.rtsp_username: needs 'rtsp_password' or 'rtsp_password_file' beside it"),
+        ("rtsp_password: p", "server.rtsp_password: needs 'rtsp_username' beside it"),
+        ("rtsp_password: p, rtsp_password_file: /run/secret, rtsp_username: u", "stands beside 'rtsp_password'"),
+        ("rtsp: '127.0.0.1:8080'", "'http' and 'rtsp' are both 127.0.0.1:8080"),
+        ("admin: '127.0.0.1:8080'", "'http' and 'admin' are both 127.0.0.1:8080"),
+    ] {
+        let mistakes = server(keys).unwrap_err().to_string();
+        assert!(mistakes.contains(problem) && mistakes.lines().count() == 1, "{keys}: {mistakes}");
+    }
 }
 
 #[test]

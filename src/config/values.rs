@@ -98,6 +98,14 @@ pub(super) fn parse_socket_path(text: &str) -> Result<PathBuf, String> {
     Err(format!("must be an absolute path of at most {LONGEST} bytes, such as /run/camshaft/camshaft.sock"))
 }
 
+/// An address, or `off`.
+pub(super) fn parse_address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => parse_address(text).map(Some).map_err(|problem| format!("{problem}; or off")),
+    }
+}
+
 /// One of `names`.
 pub(super) fn parse_name<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
     let found = names.iter().find(|(name, _)| *name == text);

@@ -13,9 +13,9 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use super::ApiState;
 use super::error::{ErrorBody, Failure};
-use super::query::Query;
 use crate::error::{Error, Result};
 use crate::events::{Event, Listener, Topic};
+use crate::query::Query;
 
 /// A comment goes out this often while nothing changes, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -1,7 +1,6 @@
 //! What the two kinds of listeners differ in: the socket's own settings, and who may be at the other end.
 
 use axum::serve::Listener;
-use socket2::SockRef;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -11,13 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 
-/// Bytes that wait in a socket unsent (tcp(7), TCP_NOTSENT_LOWAT). What is late is kept where it can still be skipped,
-/// not in the megabytes that the kernel would take; and a client that takes nothing is noticed at once.
-const UNSENT_MAX: u32 = 32 << 10;
-
-/// A stalled connection is cut this much later than its consumer is given up, which is how stalls are counted: streams
-/// of 200 kbit/s and more fill what is buffered within this time.
-const CUT_DELAY: Duration = Duration::from_secs(5);
+use crate::tcp;
 
 /// How a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +34,8 @@ pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 }
 
 impl Connection for TcpStream {
-    /// Small chunks leave at once, and a peer that takes nothing is cut off by the kernel, even if it still answers the
-    /// probes of a closed window (tcp(7), TCP_USER_TIMEOUT).
     fn configure(&self, stalled_peer: Duration) -> io::Result<()> {
-        let socket = SockRef::from(self);
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
-        socket.set_tcp_user_timeout(Some(stalled_peer + CUT_DELAY))
+        tcp::configure(self, stalled_peer)
     }
 
     fn caller(&self) -> Caller {

@@ -10,7 +10,6 @@ mod listener;
 mod live;
 mod openapi;
 mod plan;
-mod query;
 mod server;
 mod streams;
 #[cfg(test)]
@@ -45,6 +44,7 @@ use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::hw::Devices;
 use crate::media::StreamId;
+use crate::query;
 use crate::stream::Streams;
 
 /// The largest body of a control request, in bytes.

@@ -51,7 +51,7 @@ fn temporal_id_plus1(access_unit: &[u8]) -> u8 {
 
 /// The parameter sets to put before this packet: all of its configuration's at a keyframe, none if the access unit
 /// already carries every kind itself.
-pub(super) fn parameter_sets_before<'a>(packet: &Packet, config: &'a VideoConfig) -> &'a [Bytes] {
+pub fn parameter_sets_before<'a>(packet: &Packet, config: &'a VideoConfig) -> &'a [Bytes] {
     let carries = |set: &Bytes| {
         let wanted = unit_type(config.codec, set);
         nal::units(&packet.data).any(|unit| unit_type(config.codec, unit) == wanted)

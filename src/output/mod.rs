@@ -21,6 +21,7 @@ use bytes::{Bytes, BytesMut};
 use crate::error::Result;
 use crate::media::{Frame, Packet};
 
+pub use access_unit::parameter_sets_before;
 pub use annexb::AnnexB;
 pub use fmp4::Fmp4;
 pub use mpegts::MpegTs;

@@ -111,6 +111,11 @@ impl Absence {
         Self { state: facts.watch_state(), hold }
     }
 
+    /// Waits for the source however long it takes; resolves only once it is gone for good.
+    fn patient(self) -> Self {
+        Self { hold: Duration::MAX, ..self }
+    }
+
     /// Resolves once the source has been away for the whole hold, or for good. Cancel-safe up to the current wait,
     /// which starts anew.
     async fn too_long(&mut self) {
@@ -161,6 +166,11 @@ impl PacketStream {
         Some(read)
     }
 
+    /// Goes on however long the source stays away; ends only with the stream.
+    pub fn patient(self) -> Self {
+        Self { absence: self.absence.patient(), ..self }
+    }
+
     /// Counts this consumer as closed because it took nothing.
     pub fn note_stalled(&self) {
         self.ticket.note_stalled();
@@ -199,6 +209,11 @@ impl PictureStream {
             self.rendition.rendition().dropped.fetch_add(delivery.dropped, Ordering::Relaxed);
         }
         Some(delivery)
+    }
+
+    /// Goes on however long the source stays away; ends only with the stream.
+    pub fn patient(self) -> Self {
+        Self { absence: self.absence.patient(), ..self }
     }
 
     /// Counts this consumer as closed because it took nothing.

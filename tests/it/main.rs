@@ -17,5 +17,7 @@ mod outputs;
 mod readme;
 mod recovery;
 mod reload;
+mod rtsp;
+mod rtsp_protocol;
 mod sandbox;
 mod shutdown;

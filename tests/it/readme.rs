@@ -27,14 +27,20 @@ fn the_first_curls_work_on_the_demo() {
     // The demo's fixed ports may be taken here by somebody else.
     let commands = commands
         .replace("http://127.0.0.1:8080", &server.url(""))
-        .replace("http://127.0.0.1:8081", &server.admin_url(""));
+        .replace("http://127.0.0.1:8081", &server.admin_url(""))
+        .replace("rtsp://127.0.0.1:8554", &server.rtsp_url(""));
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new("bash").args(["-euc", &commands]).current_dir(dir.path()).output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && complaint.is_empty(), "{complaint}");
-    for (file, least) in
-        [("now.jpg", 3000), ("then.jpg", 3000), ("copy.mp4", 20_000), ("raw.y4m", 400_000), ("small.ts", 20_000)]
-    {
+    for (file, least) in [
+        ("now.jpg", 3000),
+        ("then.jpg", 3000),
+        ("copy.mp4", 20_000),
+        ("rtsp.mp4", 20_000),
+        ("raw.y4m", 400_000),
+        ("small.ts", 20_000),
+    ] {
         let size = std::fs::metadata(dir.path().join(file)).unwrap_or_else(|error| panic!("{file}: {error}")).len();
         assert!(size >= least, "{file} has {size} bytes only");
     }

@@ -37,7 +37,7 @@ impl Server {
     pub fn start(program: &Path, work: &Path) -> Result<Self> {
         let [http, admin] = free_addresses()?;
         let configuration = work.join("camshaft.yaml");
-        let text = format!("server: {{ http: '{http}', admin: '{admin}' }}\nstreams: {{}}\n");
+        let text = format!("server: {{ http: '{http}', admin: '{admin}', rtsp: off }}\nstreams: {{}}\n");
         fs::write(&configuration, text).map_err(|error| {
             Error::unavailable(format!("cannot write {}", configuration.display())).with_source(error)
         })?;

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use super::check_audio;
 use super::container::PacketContainer;
-use super::request::{Audio, Awaited};
+use super::request::Awaited;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::error::{ErrorBody, Failure};
 use crate::http::{ApiState, media_headers, stream_id};
 use crate::media::RenditionRequest;
 use crate::output::hls::{Resource, Window, playlist};
 use crate::plan::Policy;
+use crate::query::Audio;
 use crate::stream::{HlsSession, HlsSource, Stream};
 
 /// The longest wait for the first segment; what holds it up says so itself before.

@@ -9,13 +9,14 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 
 use self::container::{Container, PacketContainer, PictureContainer};
-use self::request::{Audio, LiveRequest, Media};
+use self::request::LiveRequest;
 use super::error::{ErrorBody, Failure};
 use super::{ApiState, body, stream_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{AudioConfig, FrameRate, OutputSpec, RenditionRequest, RenditionSpec, VideoCodec, VideoConfig};
 use crate::output::{AnnexB, Fmp4, FrameParts, FrameWriter, Mjpeg, MpegTs, PacketMuxer, ParameterSets, RawFrames, Y4m};
 use crate::plan::Policy;
+use crate::query::{Audio, Media};
 use crate::stream::Stream;
 
 /// Live media: joins at once, ends when the client goes.

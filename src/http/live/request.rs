@@ -2,10 +2,9 @@
 
 use super::container::{Container, PacketContainer, PictureContainer};
 use crate::error::Result;
-use crate::http::query::{Query, parse_policy};
-use crate::media::query::{PARAMETERS, RenditionParams};
+use crate::media::query::RenditionParams;
 use crate::media::{OutputRequest, RenditionRequest};
-use crate::plan::Policy;
+use crate::query::{Audio, Media, MediaParams, Query, refuse_sound_of_encodes};
 
 /// A live response, as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,35 +26,9 @@ pub struct Awaited {
     pub part: Option<usize>,
 }
 
-/// What fills a live response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Media {
-    /// The camera's packets as they are.
-    Copy(Audio),
-    /// A rendition; `None`: by the stream's policy.
-    Rendition(RenditionRequest, Option<Policy>),
-    /// The camera's own JPEGs, if it sends such; else this rendition.
-    CamerasOr(RenditionRequest),
-    /// A rendition of the configuration.
-    Named(String, Option<Policy>),
-}
-
-/// The camera's sound in a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audio {
-    /// Taken along where the container has a place for it.
-    Fitting,
-    /// Taken along, or an error.
-    Required,
-    /// Left out.
-    None,
-}
-
 /// The form that a camera may send pictures in.
 const JPEGS: Container = Container::Pictures(PictureContainer::Mjpeg);
 
-/// The parameters that are not a rendition's own.
-const OTHERS: [&str; 5] = ["policy", "rendition", "audio", SEGMENT, PART];
 /// RFC 8216bis §6.2.5: a player's own parameters.
 const SEGMENT: &str = "_HLS_msn";
 const PART: &str = "_HLS_part";
@@ -67,78 +40,39 @@ impl LiveRequest {
     /// An unknown extension; every parameter that is unknown, malformed, or does not fit the form or another parameter.
     pub fn parse(extension: &str, query: Option<&str>) -> Result<Self> {
         let container = Container::from_extension(extension)?;
-        let names = PARAMETERS.iter().flat_map(|(name, short)| [Some(*name), *short].into_iter().flatten());
-        let known: Vec<&str> = names.chain(OTHERS).collect();
-        let mut query = Query::read(query, &known)?;
-        let policy = query.take("policy", parse_policy);
-        let audio = query.take("audio", parse_audio);
-        let name = query.take("rendition", parse_name);
+        let names: Vec<&str> = MediaParams::names().into_iter().chain([SEGMENT, PART]).collect();
+        let mut query = Query::read(query, &names)?;
         let awaited = take_awaited(&mut query, container);
-        let params = query.take_rendition();
-        let media = match name {
-            Some(name) => named(&mut query, name, params, policy),
-            None => match (container, query.settle(params.copies())) {
-                (Container::Packets(_) | Container::Hls, Some(true)) => copy(&mut query, policy, audio),
-                (JPEGS, Some(true)) if params.codec.is_some() => copy(&mut query, policy, audio),
-                (JPEGS, Some(true)) if policy.is_none() => cameras_or(&mut query, container, params),
-                (_, Some(_)) => rendition(&mut query, container, params, policy),
-                (_, None) => None,
-            },
+        let asked = MediaParams::take(&mut query);
+        let audio = asked.audio;
+        let make = |query: &mut Query, params: &RenditionParams| rendition(query, container, params);
+        let media = match container {
+            Container::Packets(_) | Container::Hls => asked.copy_or_rendition(&mut query, make),
+            JPEGS => asked.copy_if_said_or_rendition(&mut query, make),
+            Container::Pictures(_) => asked.rendition(&mut query, make),
         };
         check_audio(&mut query, container, media.as_ref(), audio);
         query.finish(media.map(|media| Self { container, media, awaited }))
     }
 }
 
-fn named(query: &mut Query, name: String, params: RenditionParams, policy: Option<Policy>) -> Option<Media> {
-    if params != RenditionParams::default() {
-        query
-            .refuse("rendition", "names all there is to say: remove the parameters of pictures and encoding beside it");
-    }
-    Some(Media::Named(name, policy))
-}
-
-fn copy(query: &mut Query, policy: Option<Policy>, audio: Option<Audio>) -> Option<Media> {
-    if policy.is_some() {
-        query.refuse("policy", "means nothing for a copy, as nothing is decoded: remove it, or add codec=h264");
-    }
-    Some(Media::Copy(audio.unwrap_or(Audio::Fitting)))
-}
-
-fn cameras_or(query: &mut Query, container: Container, params: RenditionParams) -> Option<Media> {
-    match rendition(query, container, params, None)? {
-        Media::Rendition(request, _) => Some(Media::CamerasOr(request)),
-        other => Some(other),
-    }
-}
-
-fn rendition(
-    query: &mut Query,
-    container: Container,
-    params: RenditionParams,
-    policy: Option<Policy>,
-) -> Option<Media> {
+fn rendition(query: &mut Query, container: Container, params: &RenditionParams) -> Option<RenditionRequest> {
     let request = query.settle(params.request(container.output_kind()))?;
     if let Err(problem) = container.check(&request.output) {
         let key = if matches!(request.output, OutputRequest::Encode { .. }) { "codec" } else { "format" };
         query.refuse(key, problem);
     }
-    Some(Media::Rendition(request, policy))
+    Some(request)
 }
 
 fn check_audio(query: &mut Query, container: Container, media: Option<&Media>, audio: Option<Audio>) {
     let has_place =
         matches!(container, Container::Packets(PacketContainer::Mp4 | PacketContainer::Ts) | Container::Hls);
-    let encodes = matches!(media, Some(Media::Rendition(..) | Media::Named(..)));
     match audio {
         Some(_) if !has_place => {
             query.refuse("audio", format!("has no place in live.{}: remove it", container.extension()));
         }
-        Some(Audio::Required) if encodes => {
-            query
-                .refuse("audio", "is 'copy', which is not built yet for encoded streams: remove it, or ask for a copy");
-        }
-        _ => {}
+        _ => refuse_sound_of_encodes(query, media, audio),
     }
 }
 
@@ -160,27 +94,11 @@ fn parse_number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "must be a whole number, as playlists count".into())
 }
 
-fn parse_audio(text: &str) -> Result<Audio, String> {
-    match text {
-        "copy" => Ok(Audio::Required),
-        "none" => Ok(Audio::None),
-        "aac" => Err("is 'aac', which is not built yet: use copy or none".into()),
-        _ => Err("must be copy or none".into()),
-    }
-}
-
-fn parse_name(text: &str) -> Result<String, String> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    if (1..=63).contains(&text.len()) && text.bytes().all(legal) {
-        return Ok(text.to_owned());
-    }
-    Err("must be a name of the stream's renditions: 1 to 63 letters, digits, '-' or '_'".into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::media::{FrameRate, PixelFormat, VideoCodec};
+    use crate::plan::Policy;
 
     fn media(extension: &str, query: &str) -> Media {
         LiveRequest::parse(extension, Some(query)).unwrap().media

@@ -21,6 +21,7 @@ pub struct Camshaft {
     log: Log,
     api: String,
     admin: String,
+    rtsp: String,
     agent: ureq::Agent,
 }
 
@@ -67,7 +68,9 @@ impl Camshaft {
     /// The text of a configuration.
     pub fn yaml(sections: &str, streams: &str) -> String {
         let streams = if streams.trim().is_empty() { "streams: {}".to_owned() } else { format!("streams:\n{streams}") };
-        format!("server: {{ http: \"127.0.0.1:0\", admin: \"127.0.0.1:0\" }}\n{sections}\n{streams}\n")
+        format!(
+            "server: {{ http: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", rtsp: \"127.0.0.1:0\" }}\n{sections}\n{streams}\n"
+        )
     }
 
     /// Starts the service on a machine with a GPU.
@@ -107,10 +110,11 @@ impl Camshaft {
         let fields: Value = serde_json::from_str(&ready).unwrap();
         let address = |name: &str| format!("http://{}", fields["fields"][name].as_str().unwrap());
         let (api, admin) = (address("http"), address("admin"));
+        let rtsp = fields["fields"]["rtsp"].as_str().unwrap_or_default().to_owned();
         let agent = ureq::Agent::new_with_config(
             ureq::Agent::config_builder().http_status_as_error(false).max_idle_connections(0).build(),
         );
-        Self { child, dir, log, api, admin, agent }
+        Self { child, dir, log, api, admin, rtsp, agent }
     }
 
     /// The configuration's path.
@@ -141,6 +145,16 @@ impl Camshaft {
     /// The URL of a path of the admin port.
     pub fn admin_url(&self, path: &str) -> String {
         format!("{}{path}", self.admin)
+    }
+
+    /// The RTSP URL of a path.
+    pub fn rtsp_url(&self, path: &str) -> String {
+        format!("rtsp://{}{path}", self.rtsp)
+    }
+
+    /// Address and port of RTSP.
+    pub fn rtsp_address(&self) -> &str {
+        &self.rtsp
     }
 
     /// GET of a path of the API, read whole.

@@ -9,6 +9,7 @@ mod gpu;
 mod log;
 mod media;
 mod process;
+mod rtsp;
 mod stand_in;
 
 pub use browser::Browser;
@@ -19,6 +20,7 @@ pub use curl::Curl;
 pub use gpu::{Action, Call, Counter, Escape, Gpu, Outcome};
 pub use media::{Picture, Y4m, access_units, ffprobe_packets, numbers_in, psnr};
 pub use process::{children, command_output, kill, signal};
+pub use rtsp::RtspClient;
 pub use stand_in::StandIn;
 
 use std::time::{Duration, Instant};

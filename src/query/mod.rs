@@ -1,5 +1,9 @@
 //! A URL's query, read parameter by parameter; every mistake is kept, so that one answer names them all.
 
+mod media;
+
+pub use media::{Audio, Media, MediaParams, refuse_sound_of_encodes};
+
 use url::form_urlencoded;
 
 use crate::error::{Error, Result};
@@ -11,7 +15,7 @@ const PARAMETERS_MAX: usize = 32;
 
 /// Parameters that are not read yet, and the mistakes found so far.
 #[derive(Debug)]
-pub(super) struct Query {
+pub struct Query {
     pairs: Vec<(String, String)>,
     mistakes: Vec<ParamError>,
 }
@@ -107,6 +111,9 @@ fn unknown_problem(key: &str, known: &[&str]) -> String {
 }
 
 /// `policy=`
-pub(super) fn parse_policy(text: &str) -> Result<Policy, String> {
+///
+/// # Errors
+/// What is allowed.
+pub fn parse_policy(text: &str) -> Result<Policy, String> {
     text.parse().map_err(|_: String| format!("must be one of {}", Policy::ALL.map(|(name, _)| name).join(", ")))
 }

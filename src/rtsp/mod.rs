@@ -1,0 +1,67 @@
+//! The RTSP server (RFC 2326) over [`crate::stream`]: `rtsp://host/{id}` is a copy of the camera's packets, the query
+//! parameters of the HTTP API make it a rendition.
+//!
+//! A connection is one task, which reads requests, and writes media as it comes. What the client does not take stays in
+//! the stream's ring, where it can be skipped. Media goes only where the connection comes from.
+
+mod auth;
+mod connection;
+mod feed;
+mod presentation;
+mod reply;
+mod requests;
+mod rtp;
+mod session;
+mod target;
+mod transport;
+mod wire;
+
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Credentials, Limits};
+use crate::metrics::Metrics;
+use crate::stream::Streams;
+use crate::tcp::Listener;
+use connection::Connection;
+
+/// What the server works with.
+#[derive(Debug)]
+pub struct Server {
+    /// What there is to see.
+    pub streams: Arc<Streams>,
+    /// The process's metrics.
+    pub metrics: Arc<Metrics>,
+    /// What clients must know; `None` lets everybody in.
+    pub login: Option<Credentials>,
+    /// What bounds clients.
+    pub limits: Limits,
+}
+
+impl Server {
+    /// Serves until `shutdown`; then says goodbye to every client and returns.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        let server = Arc::new(self);
+        let limits = &server.limits;
+        let mut listener = Listener::new(listener, limits.rtsp_connections as usize, limits.stalled_consumer);
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, peer, place) = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(_) = connections.join_next() => continue,
+                () = shutdown.cancelled() => break,
+            };
+            let (server, shutdown) = (server.clone(), shutdown.clone());
+            connections.spawn(async move {
+                if let Some(connection) = Connection::new(server, stream, peer) {
+                    connection.run(shutdown).await;
+                }
+                drop(place);
+            });
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+}
