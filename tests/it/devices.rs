@@ -128,6 +128,7 @@ fn a_device_is_shown_with_all_its_facts() {
     let keys: Vec<&str> = device.keys().map(String::as_str).collect();
     let expected = [
         "breaker",
+        "breaker_reason",
         "by_path",
         "device_id",
         "error",
