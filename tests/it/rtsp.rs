@@ -86,7 +86,8 @@ fn ffprobe_sees_every_form_over_tcp_and_udp() {
 
 #[test]
 fn a_copy_has_the_very_access_units_and_times_of_the_source() {
-    let clip = Clip::make(Coding { audio: true, bframes: 2, ..Coding::default() });
+    // No B frames: RTP has no decode times, and ffmpeg copies none of the like into a file, from whatever server.
+    let clip = Clip::make(Coding { audio: true, ..Coding::default() });
     let camera = Camera::start(&clip, &["--audio", "aac"]);
     let server = Camshaft::start(&format!("  cam: {{ source: \"{}\" }}\n", camera.url()));
     server.wait_status("cam", "that audio came", |status| status["source"]["audio"] == "aac");
@@ -110,7 +111,8 @@ fn a_copy_has_the_very_access_units_and_times_of_the_source() {
         let (mut video, sound) = (ffprobe_packets(file, "v:0"), ffprobe_packets(file, "a:0"));
         assert!(video[0].key, "{transport} starts at a keyframe");
         video.sort_by(|a, b| a.pts.total_cmp(&b.pts));
-        let steps: Vec<f64> = video.windows(2).map(|pair| pair[1].pts - pair[0].pts).collect();
+        // ffmpeg gives the first picture of RTP no time of its own, from whatever server, and guesses one for the file.
+        let steps: Vec<f64> = video[1..].windows(2).map(|pair| pair[1].pts - pair[0].pts).collect();
         assert!(steps.iter().all(|step| (step - 0.04).abs() < 0.003), "{transport}: {steps:?}");
         let apart = (video[0].pts - sound[0].pts, video.last().unwrap().pts - sound.last().unwrap().pts);
         assert!(sound.len() > 100 && (apart.0 - apart.1).abs() < 0.3, "{transport}: {apart:?}");
