@@ -11,7 +11,8 @@
 use bytes::Bytes;
 use camshaft::link::{FromWorker, PixelsTask, Program, Programs, Role, Spawner, ToWorker, WorkerEvent};
 use camshaft::media::{
-    FrameRate, Geometry, OutputSpec, PacketHeader, PatternSource, PixelFormat, RenditionSpec, VideoCodec, VideoConfig,
+    Cadence, FrameRate, Geometry, OutputSpec, PacketHeader, PatternSource, PixelFormat, RenditionSpec, VideoCodec,
+    VideoConfig,
 };
 use camshaft::plan::{Backend, Candidate};
 use std::error::Error;
@@ -103,7 +104,12 @@ async fn work(spawner: &Arc<Spawner>, (config, packets): &Packets, length: usize
     let here = Backend::Vaapi { device: NODE.into() };
     let stages = Candidate { decode: here.clone(), scale: here.clone(), encode: None, mode: None };
     let output = OutputSpec::Raw(PixelFormat::I420);
-    let spec = RenditionSpec { crop: None, size: Geometry::new(1280, 720), fps: FrameRate::new(5, 1), output };
+    let spec = RenditionSpec {
+        crop: None,
+        size: Geometry::new(1280, 720),
+        cadence: Cadence::Fps(FrameRate { num: 5, den: 1 }),
+        output,
+    };
     let outbox = worker.outbox.clone();
     let feed = async {
         let plain = |message| (message, Bytes::new());

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::*;
-use crate::media::{FrameRate, Geometry, OutputRequest, PatternSource, PixelFormat, Transport, VideoCodec};
+use crate::media::{Cadence, FrameRate, Geometry, OutputRequest, PatternSource, PixelFormat, Transport, VideoCodec};
 use crate::plan::Policy;
 
 const EXAMPLE: &str = include_str!("../../deploy/camshaft.example.yaml");
@@ -326,7 +326,7 @@ fn a_request_body_is_a_stream_that_reads_nothing() {
     let body = br#"{"source": "rtsp://10.0.0.1/", "renditions": {"d": {"fps": 12.5, "format": "gray"}}}"#;
     let settings = stream_from_json(body, &defaults).unwrap();
     assert_eq!((settings.transport, settings.policy, login(&settings)), (Transport::Udp, Policy::Software, None));
-    assert_eq!(settings.renditions["d"].fps, FrameRate::new(125, 10));
+    assert_eq!(Some(settings.renditions["d"].cadence), FrameRate::new(125, 10).map(Cadence::Fps));
 
     let body = b"{\"source\": \"rtsp://10.0.0.1/${SECRET}\",\n\"username\": \"u\", \"password_file\": \"/run/secret\", \"ttl\": \"5s\", \"username\": 5}";
     insta::assert_snapshot!(stream_from_json(body, &defaults).unwrap_err(), @"

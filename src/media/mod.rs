@@ -1,5 +1,6 @@
 //! The vocabulary of the program: pure data, no I/O, no threads, no FFmpeg.
 
+mod cadence;
 mod codec;
 mod frame;
 mod geometry;
@@ -13,6 +14,7 @@ mod request;
 mod source;
 mod time;
 
+pub use cadence::Cadence;
 pub use codec::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
 pub use frame::{Frame, FrameHeader};
 pub use geometry::{Crop, Geometry, MAX_PIXELS};

@@ -182,7 +182,7 @@ impl PacketStream {
 pub struct PictureStream {
     /// What is made.
     pub spec: RenditionSpec,
-    /// The nominal rate: the one asked for, else the source's, else 25.
+    /// The nominal rate: the one asked for, else the source's, else 25; 1 of keyframes.
     pub fps: FrameRate,
     pub(super) first: Option<Delivery<Frame>>,
     pub(super) pictures: Subscription<Frame>,

@@ -11,6 +11,7 @@ mod pixels;
 mod registry;
 mod rendition;
 mod source;
+mod stagger;
 pub mod status;
 mod still;
 mod timeline;
@@ -237,7 +238,7 @@ impl Stream {
         let first = first.ok().flatten().ok_or_else(|| self.nothing_came())?;
         let source = self.ring.video_config().ok_or_else(|| self.nothing_came())?;
         let spec = request.resolve(&source)?;
-        let fps = request.fps.or(source.frame_rate).unwrap_or(FrameRate { num: 25, den: 1 });
+        let fps = request.cadence.nominal(source.frame_rate.unwrap_or(FrameRate { num: 25, den: 1 }));
         let (absence, first) = (self.absence(), Some(first));
         Ok(PictureStream { spec, fps, first, pictures, absence, ticket, rendition: used })
     }

@@ -57,6 +57,7 @@ pub async fn run(mut task: SourceTask) {
     let mut backoff = Backoff::new(&task.context.limits);
     let mut timeline = Timeline::new(Instant::now());
     let mut was_live = false;
+    task.stagger().await;
     while task.wait_until_wanted().await {
         let state = if was_live { State::Reconnecting } else { State::Connecting };
         if !matches!(task.facts.state(), State::Failed) {
@@ -92,6 +93,18 @@ pub async fn run(mut task: SourceTask) {
 }
 
 impl SourceTask {
+    /// Leaves the cameras that are connected at the same time some of it, unless somebody waits for this one.
+    async fn stagger(&mut self) {
+        if self.settings.on_demand {
+            return;
+        }
+        tokio::select! {
+            () = self.cancel.cancelled() => {}
+            () = tokio::time::sleep(self.context.stagger.wait()) => {}
+            _ = self.demand.wait_for(|demand| *demand > 0) => {}
+        }
+    }
+
     /// Waits until somebody wants an on-demand stream; false when the task is to end.
     async fn wait_until_wanted(&mut self) -> bool {
         if !self.settings.on_demand {

@@ -139,7 +139,10 @@ mod tests {
         let Media::Rendition(request, policy) = media("y4m", "width=1280&h=720&fps=5&policy=software") else {
             panic!()
         };
-        assert_eq!((request.width, request.height, request.fps), (Some(1280), Some(720), FrameRate::new(5, 1)));
+        assert_eq!(
+            (request.width, request.height, request.cadence.grid()),
+            (Some(1280), Some(720), FrameRate::new(5, 1))
+        );
         assert_eq!(policy, Some(Policy::Software));
         assert_eq!(media("y4m", "rendition=detect"), Media::Named("detect".into(), None));
     }
