@@ -14,6 +14,7 @@ mod source;
 pub mod status;
 mod still;
 mod timeline;
+mod used;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

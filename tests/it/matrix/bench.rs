@@ -76,7 +76,7 @@ impl Bench {
         let from = pictures.len() + 1;
         let whole = || {
             let seen = pictures.since(from);
-            let good = seen.windows(2).filter(|pair| step(pair).is_some_and(|step| step <= 3)).count();
+            let good = seen.windows(2).filter(|pair| step(pair).is_some_and(|step| (1..=3).contains(&step))).count();
             (good >= count).then_some(())
         };
         eventually(&format!("{name} shows {count} pictures"), || self.server.log().pause(), whole);

@@ -4,7 +4,12 @@
 //! Each group of rows runs on one service, one row after the other. `docs/reliability.md` lists every row.
 
 mod bench;
+mod cameras;
+mod consumers;
+mod ends;
 mod figures;
+mod hardware;
+mod promises;
 mod reader;
 mod workers;
 

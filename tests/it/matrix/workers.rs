@@ -68,3 +68,8 @@ fn deaths_of_workers() {
     ));
     Bench::watch(server, &["one", "two", "cam", "other"]).run(&(), ROWS);
 }
+
+/// The faults that the rows inject.
+pub fn faults() -> Vec<&'static str> {
+    ROWS.iter().map(|row| row.fault).collect()
+}
