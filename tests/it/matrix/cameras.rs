@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::bench::Bench;
 use super::{Hurt, Row};
-use crate::support::{Camera, Camshaft, Clip, Coding, Network, Relay, Tamper, eventually, eventually_within, signal};
+use crate::support::{Camera, Camshaft, Clip, Coding, Network, Relay, Tamper, eventually_within, signal};
 use rustix::process::Signal;
 
 /// A camera that answers to the first picture.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::bench::Bench;
 use super::{DEATH, HANG, Hurt, Row};
-use crate::support::{Action, Call, Camera, Camshaft, Clip, Coding, Counter, Gpu, eventually, kill};
+use crate::support::{Action, ArmedFault, Call, Camera, Camshaft, Clip, Coding, Counter, Gpu, eventually, kill};
 
 /// VA_STATUS_ERROR_DECODING_ERROR; FFmpeg makes EIO of it.
 const DECODING_ERROR: u32 = 0x17;
@@ -120,7 +120,7 @@ fn fallbacks(bench: &Bench, reasons: &[&str]) -> f64 {
 }
 
 /// Waits until a fault has struck so often.
-fn struck(gpu: &Gpu, bench: &Bench, fault: crate::support::ArmedFault, times: u64) {
+fn struck(gpu: &Gpu, bench: &Bench, fault: ArmedFault, times: u64) {
     let is_struck = || (gpu.hits(fault) >= times).then_some(());
     eventually(&format!("the fault strikes {times} times"), || bench.server.log().pause(), is_struck);
 }

@@ -35,7 +35,9 @@ impl Camera {
         let mut command = network.command("/usr/bin/python3");
         command.arg(format!("{SCRIPTS}/rtsp_camera.py")).args(["--address", &network.peer()]);
         command.args(["--codec", clip.codec(), "--file"]).arg(&clip.path);
-        Self { address: network.peer(), ..Self::run(command) }
+        let mut camera = Self::run(command);
+        camera.address = network.peer();
+        camera
     }
 
     fn run(mut command: Command) -> Self {

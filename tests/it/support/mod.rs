@@ -19,7 +19,7 @@ pub use camera::{Camera, hostile_camera};
 pub use camshaft::Camshaft;
 pub use clip::{Clip, Coding};
 pub use curl::Curl;
-pub use gpu::{Action, Call, Counter, Escape, Gpu, Outcome};
+pub use gpu::{Action, ArmedFault, Call, Counter, Escape, Gpu, Outcome};
 pub use media::{Picture, Y4m, access_units, ffprobe_packets, numbers_in, psnr};
 pub use netns::Network;
 pub use process::{children, command_output, kill, signal};
