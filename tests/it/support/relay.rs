@@ -14,8 +14,6 @@ pub enum Tamper {
     FlipBits(u32),
     /// So many of a hundred are lost.
     Lose(u32),
-    /// Those of H.264 IDR pictures are lost.
-    LoseKeyframes,
     /// Their timestamps are so much later, modulo 2³².
     Shift(u32),
     /// Their timestamps reach 2³² one second from the first on.
@@ -229,7 +227,6 @@ impl Mangler {
                 }
             }
             Tamper::Lose(percent) => return self.random.u32(..100) >= percent,
-            Tamper::LoseKeyframes => return !is_of_idr(&message[16..]),
             Tamper::Shift(by) => message[8..12].copy_from_slice(&timestamp.wrapping_add(by).to_be_bytes()),
             Tamper::Wrap => {
                 let shift = *self.shift.get_or_insert(0u32.wrapping_sub(90_000).wrapping_sub(timestamp));
@@ -242,14 +239,5 @@ impl Mangler {
             self.last_timestamp = timestamp;
         }
         true
-    }
-}
-
-/// Whether a payload (RFC 6184 §5.4) is of an IDR picture: a NAL unit, a fragment of one, or an aggregate that has one first.
-fn is_of_idr(payload: &[u8]) -> bool {
-    match payload[0] & 0x1F {
-        28 => payload[1] & 0x1F == 5,
-        24 => payload.get(3).is_some_and(|header| header & 0x1F == 5),
-        kind => kind == 5,
     }
 }
