@@ -15,6 +15,7 @@ mod stagger;
 pub mod status;
 mod still;
 mod timeline;
+mod used;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

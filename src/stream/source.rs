@@ -11,6 +11,7 @@ use super::context::Context;
 use super::facts::SourceFacts;
 use super::status::{SandboxStatus, State};
 use super::timeline::Timeline;
+use super::used::ProcessUse;
 use crate::config::{Source, StreamSettings};
 use crate::link::{FailureKind, FromWorker, IngestTask, Program, Role, ToWorker, Worker, WorkerEvent, usage};
 use crate::media::{AudioConfig, MAX_ACCESS_UNIT, Packet, PacketHeader, Track, TrackConfig, VideoConfig};
@@ -65,8 +66,14 @@ pub async fn run(mut task: SourceTask) {
             task.facts.enter(state, reason, None);
         }
         timeline.restart();
-        let mut connection =
-            Connection { task: &mut task, timeline: &mut timeline, video: None, audio: None, live_since: None };
+        let mut connection = Connection {
+            task: &mut task,
+            timeline: &mut timeline,
+            video: None,
+            audio: None,
+            live_since: None,
+            used: ProcessUse::default(),
+        };
         let ended = connection.run().await;
         let live_since = connection.live_since;
         was_live |= live_since.is_some();
@@ -165,6 +172,7 @@ struct Connection<'a> {
     video: Option<Arc<VideoConfig>>,
     audio: Option<Arc<AudioConfig>>,
     live_since: Option<Instant>,
+    used: ProcessUse,
 }
 
 impl Connection<'_> {
@@ -299,7 +307,7 @@ impl Connection<'_> {
     }
 
     /// Once a tick: memory over its limit, or silence that even the worker should have noticed, end the connection.
-    fn look(&self, pid: u32, heard: Instant, patience: Duration) -> Option<Ended> {
+    fn look(&mut self, pid: u32, heard: Instant, patience: Duration) -> Option<Ended> {
         let metrics = &self.task.metrics;
         let stats = self.task.ring.stats();
         let id = [metrics.id()];
@@ -314,7 +322,7 @@ impl Connection<'_> {
             Source::Pattern(_) => self.task.context.limits.pixels_memory,
         };
         if let Some(usage) = usage(pid) {
-            metrics.all.worker_rss_bytes.with_label_values(&[metrics.id(), "ingest"]).set(usage.rss_bytes as i64);
+            self.used.show(metrics, "ingest", usage);
             if usage.rss_bytes > limit {
                 self.count_death("memory limit");
                 let message =

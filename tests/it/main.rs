@@ -13,6 +13,7 @@ mod first_picture;
 mod frigate;
 mod hardware;
 mod hls;
+mod matrix;
 mod outputs;
 mod readme;
 mod recovery;

@@ -27,6 +27,7 @@ AUDIO = {
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", default="0", help="0: any free one")
     parser.add_argument("--file", required=True, help=".mp4 with the codec, or a raw .h264/.h265 without B frames")
     parser.add_argument("--then", metavar="FILE", help="a clip of the same codec that follows --file in the same session")
@@ -203,7 +204,7 @@ def main():
     args = arguments()
     Gst.init(None)
     loop = GLib.MainLoop()
-    server = GstRtspServer.RTSPServer(address="127.0.0.1", service=args.port)
+    server = GstRtspServer.RTSPServer(address=args.address, service=args.port)
     factory = Camera(args)
     if args.auth != "none":
         guard(server, factory, args)

@@ -53,6 +53,14 @@ impl Answer {
 }
 
 impl Camshaft {
+    /// Starts the service with its API on `address`.
+    pub fn start_at(address: &str, sections: &str, streams: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let yaml = Self::yaml(sections, streams).replacen("127.0.0.1:0", &format!("{address}:0"), 1);
+        std::fs::write(dir.path().join("camshaft.yaml"), yaml).unwrap();
+        Self::start_in(dir)
+    }
+
     /// Starts the service with these streams (the part below `streams:`, indented by two) and waits until it is ready.
     pub fn start(streams: &str) -> Self {
         Self::start_with("", streams)
