@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::check::{Level, Machine};
 use super::logs;
 use crate::config::{self, Config, Recovery, SandboxMode, StreamDefaults, Workers};
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::rtsp;
 use crate::sandbox::{self, ConfineError};
 use crate::stream::{Context, Streams};
-use files::Files;
+pub(super) use files::Files;
 
 /// How long the start waits for the devices' trials; they take some seconds.
 const DEVICES_PATIENCE: Duration = Duration::from_secs(15);
@@ -80,6 +81,7 @@ struct Service {
 impl Service {
     async fn start(files: Files, config: Config) -> Result<ExitCode> {
         let signals = Signals::listen()?;
+        warn_of_the_machine(&config);
         check_sandbox(&config.workers)?;
         let confinements = config.workers.confinements(&config.limits);
         let spawner = Spawner::start(Programs::find()?, worker_environment(), confinements)?;
@@ -281,6 +283,14 @@ impl Service {
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// Says at once what `camshaft check` says of this machine; devices speak for themselves once they were tried.
+fn warn_of_the_machine(config: &Config) {
+    let findings = Machine::read().findings(&config.limits, config.streams.len());
+    for finding in findings.iter().filter(|finding| finding.level != Level::Ok) {
+        tracing::warn!(subject = finding.subject, "{}", finding.message);
     }
 }
 

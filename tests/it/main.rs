@@ -6,6 +6,7 @@ mod support;
 mod admission;
 mod api;
 mod cameras;
+mod check;
 mod devices;
 mod fallback;
 mod faults;
