@@ -23,6 +23,7 @@ use crate::http::{self, AdminState, ApiState, DeliveryOptions, PodListener, Requ
 use crate::hw::{BreakerSettings, Devices, Roots};
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
+use crate::plan::Policy;
 use crate::rtsp;
 use crate::sandbox::{self, ConfineError};
 use crate::stream::{Context, Streams};
@@ -105,6 +106,7 @@ impl Service {
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
+        service.show_policy();
         let (http, admin) = service.open_servers(is_ready).await?;
         let rtsp = service.open_rtsp().await?;
         service.spawner.prepare_spare().await;
@@ -208,6 +210,13 @@ impl Service {
         self.stop(signals).await
     }
 
+    fn show_policy(&self) {
+        for (name, policy) in Policy::ALL {
+            let value = i64::from(policy == self.config.hardware.policy);
+            self.metrics.hardware_policy.with_label_values(&[name]).set(value);
+        }
+    }
+
     fn watch_files(&self) -> (Option<config::Watcher>, Option<mpsc::Receiver<()>>) {
         match config::watch(&self.files.watched()) {
             Ok((watcher, changed)) => (Some(watcher), Some(changed)),
@@ -255,6 +264,7 @@ impl Service {
         }
         self.defaults.send_replace(config.defaults.clone());
         self.config = config;
+        self.show_policy();
     }
 
     /// Ends in order: not ready, no new requests, streams and their workers, servers.

@@ -81,7 +81,7 @@ fn a_device_is_judged_by_its_trials() {
     assert_eq!((checked.code, level), (0, "ok"), "{message}");
     assert!(message.contains("kernel driver i915") && message.contains("trials passed"), "{message}");
 
-    gpu.break_for_good(Call::EndPicture, 0, Action::Status(1));
+    gpu.break_for_good(Call::EndDecode, 0, Action::Status(1));
     let broken = Checked::run(gpu.command(CAMSHAFT), "hardware: { policy: require-hardware }");
     assert_eq!((broken.code, broken.about("renderD128").0), (1, "problem"));
 }
