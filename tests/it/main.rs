@@ -7,6 +7,7 @@ mod admission;
 mod api;
 mod cameras;
 mod check;
+mod deploy;
 mod devices;
 mod fallback;
 mod faults;
