@@ -22,34 +22,14 @@ ARG SOURCE_DATE_EPOCH=0
 ENV CARGO_TARGET_DIR=/target RUSTFLAGS="--remap-path-prefix=/usr/local/cargo=/cargo --remap-path-prefix=/src=/camshaft"
 RUN --mount=type=cache,target=/target \
     cargo build --locked --release --package camshaft --package camshaft-engine \
-    && RUSTFLAGS= make shim \
+    && RUSTFLAGS="" make shim \
     && install -D --strip --target-directory=/out/usr/bin /target/release/camshaft /target/release/camshaft-engine \
     && install -D --target-directory=/out/usr/lib/camshaft/stand-in/bin \
         "/target/$(uname -m)-unknown-linux-gnu/shim/ffmpeg" "/target/$(uname -m)-unknown-linux-gnu/shim/ffprobe"
 
 FROM docker.io/library/debian:trixie-slim
 ARG DRIVER_SUITE=trixie
-# FFmpeg's libraries without its program, and the VA drivers. They are in non-free for their media kernels: the free
-# build encodes on few GPUs only. Intel's exist for amd64 alone.
-RUN set -eu; \
-    sources=$(find /etc/apt -name '*.sources' -o -name sources.list); \
-    sed -i 's/ main$/ main non-free/' $sources; \
-    if [ "$DRIVER_SUITE" != trixie ]; then \
-        for file in $sources; do \
-            case $file in *.sources) suffix=sources ;; *) suffix=list ;; esac; \
-            sed "s/trixie/$DRIVER_SUITE/" "$file" | grep -v "$DRIVER_SUITE-" >"/etc/apt/sources.list.d/driver.$suffix"; \
-        done; \
-        printf 'Package: *\nPin: release n=%s\nPin-Priority: 100\n' "$DRIVER_SUITE" >/etc/apt/preferences.d/driver; \
-    fi; \
-    apt-get update; \
-    apt-get install --yes --no-install-recommends \
-        ca-certificates libavcodec61 libavformat61 libavfilter10 libswscale8 libavutil59 libva2 libva-drm2; \
-    if [ "$(dpkg --print-architecture)" = amd64 ]; then \
-        apt-get install --yes --no-install-recommends --target-release "$DRIVER_SUITE" intel-media-va-driver-non-free; \
-        apt-get install --yes --no-install-recommends i965-va-driver; \
-    fi; \
-    apt-get clean; \
-    rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /tmp/*
+RUN --mount=type=bind,source=deploy/image/packages.sh,target=/tmp/packages.sh sh /tmp/packages.sh "$DRIVER_SUITE"
 COPY --from=build /out/ /
 COPY deploy/image/camshaft.yaml /etc/camshaft/camshaft.yaml
 
