@@ -55,6 +55,11 @@ fn the_chart_makes_what_kustomize_makes() {
 }
 
 #[test]
+fn compose_mounts_what_there_is_and_hardens_its_containers() {
+    manifests(&["compose"]);
+}
+
+#[test]
 fn every_expression_of_dashboard_and_alerts_is_of_metrics_that_there_are() {
     // A family shows with its first series only, so the table that registers all of them is asked.
     let table = read("src/metrics.rs");

@@ -2,7 +2,7 @@
 """Renders everything below deploy/ that is for Kubernetes and holds it against schemas, Pod Security and itself. Run with
 target/tools/bin/python (deploy/tools.sh).
 
-    manifests.py schemas | security | models | chart | dashboard METRICS_FILE
+    manifests.py schemas | security | models | chart | compose | dashboard METRICS_FILE
 """
 
 import json
@@ -228,6 +228,27 @@ def chart():
     print(f"{len(pairs)} renderings are the same")
 
 
+def compose():
+    """What compose.yaml mounts is there, and camshaft's containers are as hardened as its pods."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    files = [mount for service in services.values() for mount in service.get("volumes", [])]
+    files = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", mount).split(":")[0] for mount in files]
+    # Frigate's configuration is the user's.
+    missing = [file for file in files if file.startswith("./") and file != "./frigate" and not (ROOT / file).exists()]
+    if missing:
+        sys.exit(f"compose.yaml mounts what is not there: {missing}")
+    for name, service in services.items():
+        if service["image"].startswith("camshaft") and not (service.get("read_only") and service.get("cap_drop") == ["ALL"]):
+            sys.exit(f"{name} is not hardened")
+        published = [port for port in service.get("ports", []) if not port.startswith("127.0.0.1:")]
+        if published:
+            sys.exit(f"{name} publishes {published} beyond this machine")
+    gpu = yaml.safe_load((ROOT / "deploy/compose/gpu.yaml").read_text())["services"]["camshaft"]
+    if set(gpu) != {"devices", "group_add"}:
+        sys.exit(f"the GPU takes more than devices and group_add: {gpu}")
+    print(f"{len(services)} services are as they should be")
+
+
 def dashboard(metrics_file):
     """Every expression is one that Prometheus reads, of metrics that camshaft has; every alert as well."""
     known = set(re.findall(r"^# TYPE (\S+)", Path(metrics_file).read_text(), re.M))
@@ -257,7 +278,7 @@ def dashboard(metrics_file):
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:] or [""]
-    commands = {"schemas": schemas, "security": security, "models": models, "chart": chart, "dashboard": dashboard}
+    commands = {"schemas": schemas, "security": security, "models": models, "chart": chart, "compose": compose, "dashboard": dashboard}
     if command not in commands:
         sys.exit(__doc__)
     commands[command](*arguments)
