@@ -5,6 +5,7 @@ mod expand;
 mod hardware;
 mod limits;
 mod mistake;
+mod nodes;
 mod overrides;
 mod quantities;
 mod section;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use crate::media::StreamId;
 use expand::{Variables, expand};
 use mistake::{Place, Report};
+use nodes::Nodes;
 use section::{Key, Section, join, unique_entries};
 use stream::{Base, Login, PasswordFiles};
 use tree::{Entry, Node, Value};
@@ -158,7 +160,7 @@ fn parse_body(body: &[u8], report: &mut Report) -> Option<Node> {
 }
 
 fn request_base(defaults: &StreamDefaults) -> Base<'_> {
-    Base { defaults, login: Login::NONE, password_files: PasswordFiles::Refused }
+    Base { defaults, login: Login::NONE, password_files: PasswordFiles::Refused, nodes: Nodes::Requested }
 }
 
 /// Adds a document's sections to those of the earlier ones. Sections that stand twice are found when the root is opened.
@@ -204,11 +206,12 @@ fn read_config(root: Vec<Entry>, lookups: &Lookups, report: &mut Report) -> Opti
     let workers = workers::read(workers.as_ref(), report);
     let password_files = PasswordFiles::From(lookups.file);
     let server = server.map(|section| server::read(&section, password_files, report)).unwrap_or_default();
-    let unset = StreamDefaults { policy: hardware.policy, ..StreamDefaults::default() };
+    let nodes = server.node.as_deref().map_or(Nodes::One, |own| Nodes::Several { own });
+    let unset = StreamDefaults { policy: hardware.policy, on_demand: nodes.are_several(), ..StreamDefaults::default() };
     let login =
         defaults.as_ref().map(|section| stream::read_login(section, &stream::CAMERA_LOGIN, password_files, report));
     let defaults = defaults.map_or(unset.clone(), |section| stream::read_defaults(&section, &unset, report));
-    let base = Base { defaults: &defaults, login: login.as_ref().unwrap_or(Login::NONE), password_files };
+    let base = Base { defaults: &defaults, login: login.as_ref().unwrap_or(Login::NONE), password_files, nodes };
     let streams = root.entry("streams").map(|entry| read_streams(&entry.node, &base, &limits, report));
     Some(Config { server, hardware, limits, streams: streams.unwrap_or_default(), defaults, workers })
 }

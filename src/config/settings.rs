@@ -43,12 +43,21 @@ pub struct Server {
     pub rtsp: Option<SocketAddr>,
     /// What RTSP clients must know; `None` lets everybody in.
     pub rtsp_login: Option<Credentials>,
+    /// This node's name, where there are several behind a balancer.
+    pub node: Option<String>,
 }
 
 impl Default for Server {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { http: local(8080), admin: local(8081), unix: None, rtsp: Some(local(8554)), rtsp_login: None }
+        Self {
+            http: local(8080),
+            admin: local(8081),
+            unix: None,
+            rtsp: Some(local(8554)),
+            rtsp_login: None,
+            node: None,
+        }
     }
 }
 

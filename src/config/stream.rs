@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::mistake::Report;
+use super::nodes::Nodes;
 use super::section::{Field, Key, Section, join, unique_entries};
 use super::settings::{Credentials, Priority, StreamDefaults, StreamSettings};
 use super::source::{Source, check_login};
@@ -27,10 +28,11 @@ pub(super) const KEYS: &[Key] = &[
     Key::map("renditions"),
     Key::unbuilt("detect_source"),
     Key::scalar("priority"),
+    Key::scalar("node"),
 ];
 
-/// What `defaults:` takes: the same without a source.
-pub(super) const DEFAULT_KEYS: &[Key] = KEYS.split_at(1).1;
+/// What `defaults:` takes: the same without a source (first) and a node (last).
+pub(super) const DEFAULT_KEYS: &[Key] = KEYS.split_at(1).1.split_at(KEYS.len() - 2).0;
 
 const RENDITION_KEYS: &[Key] = &[
     Key::scalar("width"),
@@ -82,6 +84,7 @@ pub(super) struct Base<'a> {
     pub defaults: &'a StreamDefaults,
     pub login: &'a Login,
     pub password_files: PasswordFiles<'a>,
+    pub nodes: Nodes<'a>,
 }
 
 /// Reads the keys that `defaults:` shares with streams; what is not given comes from `base`.
@@ -115,6 +118,7 @@ pub(super) fn read_stream(section: &Section, base: &Base, report: &mut Report) -
         }
     };
     let StreamDefaults { transport, on_demand, policy, renditions, priority } = shared;
+    let on_demand = base.nodes.on_demand(on_demand, section, report);
     Some(StreamSettings { source, credentials, transport, on_demand, policy, renditions, priority })
 }
 

@@ -6,6 +6,8 @@ mod support;
 mod admission;
 mod api;
 mod cameras;
+mod check;
+mod deploy;
 mod devices;
 mod fallback;
 mod faults;
