@@ -193,7 +193,7 @@ streams:
     c.yaml:20: streams.front-door.password_file: must be an absolute path, such as /run/secrets/camera, but it is 'secret'
     c.yaml:22: streams.front-door.renditions.Detect: a rendition's name has 1 to 63 of a-z, 0-9, '_' and '-'
     c.yaml:22: streams.front-door.renditions.Detect.width: must be a whole number from 1 to 8192, but it is '0'
-    c.yaml:22: streams.front-door.renditions.Detect.fps: must be a frame rate above 0 and at most 240, such as 5, 12.5 or 30000/1001, but it is 'fast'
+    c.yaml:22: streams.front-door.renditions.Detect.fps: must be a frame rate above 0 and at most 240, such as 5, 12.5 or 30000/1001, or keyframes, but it is 'fast'
     c.yaml:23: streams.front-door.renditions.b.quality: contradicts bitrate: an encoder keeps one of the two; remove the other
     c.yaml:24: streams.c: must be a map of 'key: value' lines
     c.yaml:25: streams.d.source: 'https' sources are not built yet; use rtsp://… or test:

@@ -34,7 +34,7 @@ use crate::stream::Stream;
         ("format" = Option<String>, Query, description = "i420 (default), nv12, gray, rgb24, bgr24; jpeg for frames"),
         ("width" = Option<u32>, Query, description = "Pixels, 1 to 8192; short form w. One side keeps the aspect ratio"),
         ("height" = Option<u32>, Query, description = "Pixels, 1 to 8192; short form h"),
-        ("fps" = Option<String>, Query, description = "Frames a second, such as 5, 12.5 or 30000/1001"),
+        ("fps" = Option<String>, Query, description = "Frames a second, such as 5, 12.5 or 30000/1001, or keyframes"),
         ("crop" = Option<String>, Query, description = "W:H:X:Y in source pixels, cut out before scaling"),
         ("bitrate" = Option<String>, Query, description = "Bits a second of an encode, such as 2M or 800k"),
         ("quality" = Option<u8>, Query, description = "1 to 100, of JPEGs or of an encode; short form q"),
