@@ -171,8 +171,7 @@ fn faults_of_cameras() {
         far: Far::start(&clip),
     };
     let long = Camera::start(&long, &[]);
-    let limits =
-        "limits: { connect_timeout: 1s, idle_timeout: 1s, backoff_max: 1s, ring_bytes: 1M, ring_hard_bytes: 1M }";
+    let limits = "limits: { connect_timeout: 1s, idle_timeout: 1s, backoff_max: 1s, hold: 1m, ring_bytes: 1M, ring_hard_bytes: 1M }";
     let server = Camshaft::start_with(
         limits,
         &format!(
