@@ -9,8 +9,10 @@ use crate::support::{Camshaft, children, eventually};
 
 /// Pictures a second of every stream.
 const RATE: f64 = 25.0;
-/// How much of others' pictures may be missing, beside the picture's own duration.
+/// How much of others' pictures may be missing, beside the picture's own duration, in 99 of 100 cases…
 const GAP: f64 = 0.2;
+/// … and ever: a machine with more to do than CPUs leaves out a moment on its own account.
+const LONGEST_GAP: f64 = 0.6;
 /// Cameras replay a clip of so many pictures, so that numbers start again; no gap is as long.
 const NUMBERS: u32 = 1500;
 /// How much more memory the service may take after a fault.
@@ -60,10 +62,11 @@ impl Bench {
     pub fn run<T>(&self, target: &T, rows: &[Row<T>]) {
         for row in rows {
             eprintln!("row: {}", row.fault);
-            let marks = self.marks();
+            let (marks, accidents) = (self.marks(), self.accidents(row.hurt));
             let start = (row.inject)(target, self);
             self.streams.keys().for_each(|name| self.wait_pictures(name, 15));
             let waits = self.check_since(&marks, row.hurt, start);
+            assert_eq!(self.accidents(row.hurt), accidents, "{}: others' workers or cameras went", row.fault);
             assert!(waits <= row.bound, "{}: pictures were away for {waits:?}", row.fault);
             self.check_footprint(row.fault);
             figures::note(row.fault, waits);
@@ -85,6 +88,18 @@ impl Bench {
     /// A stream's series of a counter of the service, 0 if it is not there yet.
     pub fn counted(&self, series: &str) -> f64 {
         self.server.metric(series).unwrap_or(0.0)
+    }
+
+    /// Deaths of workers and losses of cameras so far, of the streams that must not notice.
+    fn accidents(&self, hurt: Hurt) -> Vec<(&'static str, String)> {
+        let spared = self.streams.keys().filter(|name| hurt.spares_pictures_of(name));
+        let count = |name: &&'static str| {
+            let status = self.server.status(name);
+            let workers = &status["workers"];
+            let deaths = [&workers["pixels"]["restarts"], &workers["ingest"]["restarts"]];
+            (*name, format!("{deaths:?}, {}", status["source"]["reconnects"]))
+        };
+        spared.map(count).collect()
     }
 
     fn marks(&self) -> BTreeMap<&'static str, (usize, usize)> {
@@ -141,12 +156,15 @@ fn step(pair: &[Seen]) -> Option<u32> {
 
 /// Hardly a gap, and what is missing was counted: received = delivered + dropped.
 fn assert_spared(name: &str, seen: &[Seen]) {
+    let mut long = 0;
     for pair in seen.windows(2) {
-        let gap = pair[1].pts - pair[0].pts;
-        assert!(gap > 0.0 && gap <= GAP + 1.0 / RATE + 0.001, "{name}: {gap:.3} s between {pair:?}");
+        let gap = pair[1].pts - pair[0].pts - 1.0 / RATE;
+        assert!(gap > -1.0 / RATE && gap <= LONGEST_GAP, "{name}: {gap:.3} s between {pair:?}");
+        long += usize::from(gap > GAP + 0.001);
         let step = step(pair).unwrap_or_else(|| panic!("{name}: no number in {pair:?}"));
         assert_eq!(u64::from(step), 1 + pair[1].dropped, "{name}: pictures went uncounted: {pair:?}");
     }
+    assert!(long <= 1 + seen.len() / 100, "{name}: {long} gaps of more than {GAP} s in {} pictures", seen.len());
 }
 
 /// Every packet came.

@@ -11,13 +11,18 @@ use crate::support::{Action, ArmedFault, Call, Camera, Camshaft, Clip, Coding, C
 const DECODING_ERROR: u32 = 0x17;
 /// VA_STATUS_ERROR_OPERATION_FAILED.
 const OPERATION_FAILED: u32 = 0x01;
-/// VA_CODED_BUF_STATUS_SLICE_OVERFLOW_MASK.
-const SLICE_OVERFLOW: u32 = 0x0200;
 /// Silent faults show in samples: pictures come all the time, and then those of the CPU.
 const SILENT: Duration = Duration::from_secs(3);
 const STREAM: &str = "gpu";
 
 const ROWS: &[Row<Gpu>] = &[
+    row("device node gone and back", Hurt::Nobody, DEATH, |_, bench| {
+        Gpu::unplug(&bench.server);
+        wait_accel(bench, "software");
+        Gpu::plug(&bench.server);
+        wait_accel(bench, "hardware");
+        Instant::now()
+    }),
     row("device: EIO once", Hurt::Nobody, DEATH, |gpu, bench| {
         let decoded = gpu.count(Counter::H264Decoded);
         let fault = gpu.break_once(Call::SyncSurface, Action::Status(OPERATION_FAILED));
@@ -73,16 +78,6 @@ const ROWS: &[Row<Gpu>] = &[
     }),
     encoder("encoder: the same packet again", |gpu, bench| {
         fails_to_encode(gpu, bench, Action::StaleCoded, &["stale_packets"])
-    }),
-    encoder("encoder: packets marked as broken", |gpu, bench| {
-        fails_to_encode(gpu, bench, Action::CodedStatus(SLICE_OVERFLOW), &["device", "empty_packets"])
-    }),
-    row("device node gone and back", Hurt::Nobody, DEATH, |_, bench| {
-        Gpu::unplug(&bench.server);
-        wait_accel(bench, "software");
-        Gpu::plug(&bench.server);
-        wait_accel(bench, "hardware");
-        Instant::now()
     }),
 ];
 
