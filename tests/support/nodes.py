@@ -7,6 +7,7 @@ namespaces; leaves nothing behind.
 """
 
 import collections
+import http.client
 import json
 import os
 import re
@@ -46,11 +47,11 @@ def start(*command, **more):
     return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *map(str, command)], stdin=subprocess.DEVNULL, **more)
 
 
-def eventually(what, check):
+def eventually(what, check, missing=lambda: ""):
     deadline = time.monotonic() + PATIENCE
     while not (found := check()):
         if time.monotonic() > deadline:
-            fail(f"within {PATIENCE} s it did not happen that {what}")
+            fail(f"within {PATIENCE} s it did not happen that {what} {missing()}")
         time.sleep(0.1)
     return found
 
@@ -68,7 +69,7 @@ class Cluster:
         config = folder / "camshaft.yaml"
         config.write_text(
             "server: { http: 0.0.0.0:8080, admin: 0.0.0.0:8081, rtsp: 0.0.0.0:8554 }\n"
-            f"hardware: {{ policy: software }}\nlimits: {{ pixels_linger: 0ms }}\nstreams:\n{streams}"
+            f"hardware: {{ policy: software }}\nlimits: {{ pixels_linger: 0ms, watchdog: 60s }}\nstreams:\n{streams}"
         )
         self.nodes = {name: self.node(name, address, camshaft, config, (extra or {}).get(name, {})) for name, address in NODES.items()}
         threading.Thread(target=serve_dns, daemon=True).start()
@@ -131,7 +132,7 @@ class Cluster:
         """Which nodes' status of each camera is as `busy` says."""
         owners = collections.defaultdict(list)
         for node in NODES:
-            for stream in (self.get(node, ":8080/v1/streams") or {"streams": []})["streams"]:
+            for stream in self.get(node, ":8080/v1/streams") or []:
                 if busy(stream):
                     owners[stream["id"]].append(node)
         return owners
@@ -159,15 +160,15 @@ class Viewer(threading.Thread):
     def __init__(self, camera):
         super().__init__(daemon=True)
         self.camera, self.answered, self.media, self.connections, self.refusals = camera, 0.0, 0.0, 0, 0
-        self.stopped = False
+        self.stopped, self.trouble = False, None
         self.start()
 
     def run(self):
         while not self.stopped:
             try:
                 self.watch()
-            except OSError:
-                pass
+            except (OSError, http.client.HTTPException) as error:
+                self.trouble = error
             if not self.stopped:
                 time.sleep(0.05)
 
@@ -255,7 +256,8 @@ def lost(camshaft, folder):
 
     down = time.monotonic()
     cluster.link(victim, "down")
-    eventually("all are answered again", lambda: all(viewer.answered > down for viewer in moved))
+    late = lambda: [f"{type(v).__name__} {v.camera}: {v.trouble}" for v in moved if v.answered <= down]
+    eventually("all are answered again", lambda: not late(), late)
     eventually("all have media again", lambda: all(viewer.media > viewer.answered > down for viewer in moved))
     answered = max(viewer.answered for viewer in moved) - down
     disturbed = {viewer.camera for viewer in viewers if viewer not in moved and viewer.connections != connections[viewer]}
@@ -349,7 +351,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         try:
             {"lost": lost, "refuses": refuses, "balance": balance}[case](camshaft, Path(folder), *more)
-        except BaseException:
+        except BaseException as error:
+            print(error, file=sys.stderr)
             for log in Path(folder).glob("*.log"):
                 print(f"--- {log.name} ---\n{log.read_text()[-1500:]}", file=sys.stderr)
             raise
