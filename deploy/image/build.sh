@@ -12,7 +12,8 @@ shift || true
 podman pull --quiet --policy missing docker.io/library/debian:trixie-slim >/dev/null 2>&1 &&
     podman pull --quiet --policy missing docker.io/library/rust:1.95-trixie >/dev/null 2>&1 || "$here/bases.sh"
 
-options=(--network host --tag "$name")
+# Docker's format: OCI's has no health checks.
+options=(--network host --format docker --tag "$name")
 # Behind a proxy that opens TLS, cargo must trust what this machine trusts. Mounts leave nothing in the image.
 authorities=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 [[ ! -e $authorities ]] || options+=(--volume "$authorities:/etc/ssl/certs/ca-certificates.crt:ro")

@@ -28,3 +28,5 @@ if [ "$(dpkg --print-architecture)" = amd64 ]; then
 fi
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*
+# Of libraries that come with FFmpeg and are asked for other things here: kinds of files for desktops, and ears.
+rm -rf /usr/share/mime /usr/share/libmysofa

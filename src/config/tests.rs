@@ -171,7 +171,7 @@ streams:
 ";
     insta::assert_snapshot!(load_one(text).unwrap_err(), @"
     c.yaml:2: server.http: must be an IP address with a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080, but it is 'localhost:8080'
-    c.yaml:3: server.prot: unknown key; known are http, admin, rtsp, rtsp_username, rtsp_password, rtsp_password_file, unix
+    c.yaml:3: server.prot: unknown key; known are http, admin, rtsp, rtsp_username, rtsp_password, rtsp_password_file, unix, node
     c.yaml:4: server.rtsp: must be an IP address with a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080; or off, but it is 'none'
     c.yaml:5: hardware.policy: must be one of prefer-hardware, require-hardware, software, but it is 'fastest'
     c.yaml:5: hardware.device: must be auto, the path of a render node such as /dev/dri/renderD128, or pci:0000:00:02.0, but it is 'renderD128'
@@ -332,7 +332,7 @@ fn a_request_body_is_a_stream_that_reads_nothing() {
     insta::assert_snapshot!(stream_from_json(body, &defaults).unwrap_err(), @"
     request body:1: source: '${…}' is not expanded in a request: write the value itself; a '$' that stands for itself is '$$'
     request body:2: password_file: is not read for a request; send 'password' instead
-    request body:2: ttl: unknown key; known are source, username, password, password_file, transport, on_demand, policy, renditions, priority
+    request body:2: ttl: unknown key; known are source, username, password, password_file, transport, on_demand, policy, renditions, priority, node
     request body:2: username: is given twice, first at request body:2; remove one
     ");
     for bad in [&b"{"[..], b"", b"[]", b"5", b"\xff", b"{\"source\": null}"] {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Camshaft, command_output, eventually};
+use crate::support::{Camshaft, eventually};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const CAMSHAFT: &str = env!("CARGO_BIN_EXE_camshaft");
@@ -83,9 +83,13 @@ fn alerts_fire_when_they_should_and_not_for_idle_streams() {
     std::fs::write(dir.path().join("alerts.yaml"), rules).unwrap();
     let tests = dir.path().join("alerts.test.yaml");
     std::fs::write(&tests, read(&format!("{folder}/alerts.test.yaml"))).unwrap();
-    let status =
-        Command::new("promtool").args(["test", "rules"]).arg(tests).stdout(Stdio::null()).stderr(Stdio::null());
-    assert!(!{ status }.status().unwrap().success());
+    let status = Command::new("promtool")
+        .args(["test", "rules"])
+        .arg(tests)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(!status.unwrap().success());
 }
 
 #[test]
@@ -123,7 +127,9 @@ fn prometheus_scrapes_what_is_lint_free_and_bounded() {
     .unwrap();
     run("promtool", &["check", "config", config.to_str().unwrap()]);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut prometheus = Command::new("prometheus")
+    // It ends with this test's thread, however that ends.
+    let mut prometheus = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "prometheus"])
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
@@ -132,8 +138,8 @@ fn prometheus_scrapes_what_is_lint_free_and_bounded() {
         .expect("prometheus runs: `make test` installs it");
     let query = |expression: &str| {
         let url = format!("http://127.0.0.1:{port}/api/v1/query");
-        let output = Command::new("curl").args(["-sG", &url, "--data-urlencode"]).arg(format!("query={expression}"));
-        let answer = { output }.output().unwrap().stdout;
+        let expression = format!("query={expression}");
+        let answer = Command::new("curl").args(["-sG", &url, "--data-urlencode", &expression]).output().unwrap().stdout;
         serde_json::from_slice::<serde_json::Value>(&answer).ok()?["data"]["result"][0]["value"][1]
             .as_str()
             .map(str::to_owned)
@@ -169,21 +175,11 @@ fn the_dockerfile_is_sound_and_copies_what_there_is() {
     for member in members.split(',').map(|member| member.trim().trim_matches('"')).filter(|member| *member != ".") {
         assert!(sources.contains(&member), "{member} is a member of the workspace and not copied");
     }
-    let production = command_output(
-        "git",
-        &[
-            "-C",
-            ROOT,
-            "grep",
-            "-lE",
-            r#"include_(str|bytes)!\("(\.\./)+(deploy|docs|tests)"#,
-            "--",
-            "src",
-            "engine/src",
-            "shim/src",
-        ],
-    );
-    let production = String::from_utf8(production).unwrap_or_default();
+    let grep = Command::new("grep")
+        .args(["-rlE", r#"include_(str|bytes)!\("(\.\./)+(deploy|docs|tests)"#, "src", "engine/src", "shim/src"])
+        .current_dir(ROOT)
+        .output();
+    let production = String::from_utf8(grep.unwrap().stdout).unwrap();
     let outside: Vec<&str> = production.lines().filter(|file| !file.contains("tests")).collect();
     assert_eq!(outside, Vec::<&str>::new(), "these take in files that the image is not built with");
 }
