@@ -135,7 +135,8 @@ fn a_whole_configuration() {
     );
     assert_eq!(b.source.to_string(), "rtsp://10.0.0.1:8554/");
     let (size, fps) = (Geometry::new(1280, 720), FrameRate { num: 25, den: 1 });
-    let pattern = PatternSource { size, fps, codec: VideoCodec::H264, gop: 50, bframes: 0, bitrate: 1_843_200 };
+    let pattern =
+        PatternSource { size, fps, codec: VideoCodec::H264, gop: 50, bframes: 0, bitrate: 1_843_200, audio: None };
     assert_eq!((c.source.clone(), c.credentials.clone()), (Source::Pattern(pattern), None));
 }
 

@@ -174,7 +174,7 @@ fn audio_config(stream: &Stream) -> Option<AudioConfig> {
     let Some(ParametersRef::Audio(parameters)) = stream.parameters() else { return None };
     let specific = match codec {
         AudioCodec::Aac => Bytes::copy_from_slice(parameters.extra_data()),
-        AudioCodec::PcmMulaw | AudioCodec::PcmAlaw => Bytes::new(),
+        _ => Bytes::new(),
     };
     Some(AudioConfig {
         codec,

@@ -7,9 +7,11 @@ mod consumer;
 mod context;
 mod facts;
 mod hls;
+mod packets;
 mod pixels;
 mod registry;
 mod rendition;
+mod sound;
 mod source;
 pub mod status;
 mod still;
@@ -24,34 +26,44 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use consumer::{PacketStream, PictureStream};
+pub use consumer::PictureStream;
 pub use context::Context;
 pub use hls::{HlsSession, HlsSource};
+pub use packets::{PacketStream, Packets, SoundStream};
 pub use registry::{Put, Streams};
+pub use sound::SoundRequest;
 
 pub use crate::ring::Read;
 
 use crate::config::StreamSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{
-    AudioConfig, Frame, FrameRate, MediaTime, RenditionRequest, StillSpec, StreamId, VideoConfig, WallClock,
+    AudioConfig, AudioRequest, Frame, FrameRate, MediaTime, RenditionRequest, SoundSpec, StillSpec, StreamId,
+    VideoConfig, WallClock,
 };
 use crate::metrics::StreamMetrics;
-use crate::output::{Fmp4, MpegTs};
+use crate::output::{Carrier, Sound};
 use crate::plan::Policy;
 use crate::ring::{Reader, Ring, Start};
 use consumer::{Absence, Demand, RenditionUse, Ticket};
 use context::take_place;
 use facts::SourceFacts;
 use hls::HlsSessions;
+use packets::{Pictures, SoundReader};
 use pixels::{Accel, Command, Pixels, PixelsFacts, PixelsSetup};
 use rendition::{RenditionKey, Sink};
+use sound::{Making, SoundSetup, Sounds};
 use source::SourceTask;
 use status::{AccelStatus, LoadStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
 
 /// How far copies reach back that start with history (6 s): three target durations of HLS, and more than the five seconds
 /// that ffmpeg reads of a transport stream before it shows a picture.
 const HISTORY: i64 = 6 * MediaTime::HZ;
+
+/// How far behind the newest picture made sound may be when a consumer starts (0.3 s), and how long it waits for that:
+/// readers of a burst of pictures without sound take them for silent.
+const SOUND_LAG: i64 = MediaTime::HZ * 3 / 10;
+const SOUND_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which moment a still shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,6 +91,7 @@ pub struct Stream {
     cancel: CancellationToken,
     tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     hls: HlsSessions,
+    sounds: Sounds,
 }
 
 impl Stream {
@@ -116,7 +129,27 @@ impl Stream {
         let tasks = vec![tokio::spawn(source::run(source)), tokio::spawn(pixels_task.run())];
         let (consumers, tasks) = (Arc::default(), tokio::sync::Mutex::new(tasks));
         let hls = HlsSessions::default();
-        Arc::new(Self { id, settings, context, ring, facts, pixels, metrics, demand, consumers, cancel, tasks, hls })
+        let sounds = Sounds::new(SoundSetup {
+            context: context.clone(),
+            source: ring.clone(),
+            metrics: metrics.clone(),
+            cancel: cancel.clone(),
+        });
+        Arc::new(Self {
+            id,
+            settings,
+            context,
+            ring,
+            facts,
+            pixels,
+            metrics,
+            demand,
+            consumers,
+            cancel,
+            tasks,
+            hls,
+            sounds,
+        })
     }
 
     /// Ends the stream: its consumers, its workers, its tasks. Returns when all are gone.
@@ -127,6 +160,7 @@ impl Stream {
                 tracing::error!(stream = self.id.as_str(), %error, "a stream's task failed");
             }
         }
+        self.sounds.ended().await;
     }
 
     /// The stream's name.
@@ -162,40 +196,90 @@ impl Stream {
         })
     }
 
-    /// The source's packets, from the newest keyframe on.
+    /// The source's packets, from the newest keyframe on, with the sound that is asked for.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] if the source stays away for `limits.hold`; [`ErrorKind::Overloaded`] if all places for
     /// consumers are taken.
-    pub async fn copy(&self) -> Result<PacketStream> {
-        self.copy_from(|_| Start::NewestKeyframe).await
+    pub async fn copy(&self, sound: Option<SoundRequest>) -> Result<PacketStream> {
+        self.copy_from(sound, |_| Start::NewestKeyframe).await
     }
 
     /// The same from some seconds ago on, for readers that start slowly and catch up, or that choose where they start.
     ///
     /// # Errors
     /// As [`Self::copy`].
-    pub async fn copy_with_history(&self) -> Result<PacketStream> {
+    pub async fn copy_with_history(&self, sound: Option<SoundRequest>) -> Result<PacketStream> {
         let start = |ring: &Ring| ring.span().map(|(_, newest)| Start::KeyframeBefore(newest.offset(-HISTORY)));
-        self.copy_from(|ring| start(ring).unwrap_or(Start::NewestKeyframe)).await
+        self.copy_from(sound, |ring| start(ring).unwrap_or(Start::NewestKeyframe)).await
     }
 
-    async fn copy_from(&self, start: impl FnOnce(&Ring) -> Start) -> Result<PacketStream> {
+    async fn copy_from(&self, sound: Option<SoundRequest>, start: impl FnOnce(&Ring) -> Start) -> Result<PacketStream> {
         let ticket = self.ticket("packets")?;
         self.wait_live().await?;
+        let sound = self.prepare(sound).await;
         let mut reader = self.ring.reader(start(&self.ring));
         let (first, video) = self.first_packet(&mut reader).await?;
-        let audio = self.facts.get().audio;
-        Ok(PacketStream { video, audio, first: Some(first), reader, absence: self.absence(), ticket, rendition: None })
+        let with_sound = matches!(sound, Some((Sound::Own(_), _)));
+        let audio = sound.as_ref().map(|(sound, _)| sound.config());
+        let sound = sound.and_then(|(_, making)| making).map(|making| self.made_sound(making, &first));
+        let pictures = Pictures { next: Some(first), reader, with_sound };
+        Ok(PacketStream { video, audio, pictures, sound, absence: self.absence(), ticket, rendition: None })
     }
 
-    /// An encoded rendition's packets.
+    /// What goes along as sound, and its making, which has caught up with the source where that is quick.
+    async fn prepare(&self, sound: Option<SoundRequest>) -> Option<(Sound, Option<Arc<Making>>)> {
+        let SoundRequest { audio, carrier } = sound?;
+        let sound = carrier.sound(audio, &self.audio()?)?;
+        let Sound::Made(spec) = sound else { return Some((sound, None)) };
+        let making = self.sounds.join(spec);
+        if let Some((_, newest)) = self.ring.span() {
+            making.reached(newest.offset(-SOUND_LAG), SOUND_PATIENCE).await;
+        }
+        Some((sound, Some(making)))
+    }
+
+    fn made_sound(&self, making: Arc<Making>, first: &Read) -> SoundReader {
+        let from = start_of(first);
+        SoundReader::new(making.reader(Start::KeyframeBefore(from)), from, Some(making))
+    }
+
+    /// Sound alone, as bare samples, from now on.
+    ///
+    /// # Errors
+    /// As [`Self::copy`]; [`ErrorKind::Impossible`] if the source has no sound, or none like this can be made.
+    pub async fn sound(&self, spec: SoundSpec) -> Result<SoundStream> {
+        if !spec.is_possible() {
+            return Err(Error::new(ErrorKind::Impossible, format!("a sound of {spec} is not possible")));
+        }
+        let ticket = self.ticket("sound")?;
+        self.wait_live().await?;
+        if self.audio().is_none() {
+            let message = format!(
+                "stream '{}' has no sound: its source offers none in AAC, G.711 or Opus. Switch the camera's microphone \
+                 on, or set its codec to one of these",
+                self.id
+            );
+            return Err(Error::new(ErrorKind::Impossible, message));
+        }
+        let making = self.sounds.join(spec);
+        let reader = making.reader(Start::NewestKeyframe);
+        Ok(SoundStream { spec, reader, absence: self.absence(), ticket, _making: making })
+    }
+
+    /// An encoded rendition's packets, with the sound that is asked for.
     ///
     /// # Errors
     /// As [`Self::copy`]; [`ErrorKind::Impossible`] if the source or the policy rules it out.
-    pub async fn encoded(&self, request: RenditionRequest, policy: Policy) -> Result<PacketStream> {
+    pub async fn encoded(
+        &self,
+        request: RenditionRequest,
+        policy: Policy,
+        sound: Option<SoundRequest>,
+    ) -> Result<PacketStream> {
         let ticket = self.ticket("packets")?;
         self.wait_live().await?;
+        let sound = self.prepare(sound).await;
         let used = self.subscribe(RenditionKey { request, policy }).await?;
         let Sink::Packets(ring) = &used.rendition().sink else {
             return Err(Error::internal("a rendition of pictures was asked for packets"));
@@ -213,8 +297,16 @@ impl Stream {
             () = used.rendition().ended() => return Err(self.rendition_failure(&used)),
             first = self.first_packet(&mut reader) => first?,
         };
-        let (absence, first) = (self.absence(), Some(first));
-        Ok(PacketStream { video, audio: None, first, reader, absence, ticket, rendition: Some(used) })
+        let audio = sound.as_ref().map(|(sound, _)| sound.config());
+        let sound = sound.map(|(_, making)| match making {
+            Some(making) => self.made_sound(making, &first),
+            None => {
+                let from = start_of(&first);
+                SoundReader::new(self.ring.reader(Start::KeyframeBefore(from)), from, None)
+            }
+        });
+        let pictures = Pictures { next: Some(first), reader, with_sound: false };
+        Ok(PacketStream { video, audio, pictures, sound, absence: self.absence(), ticket, rendition: Some(used) })
     }
 
     /// A raw or JPEG rendition's pictures.
@@ -290,7 +382,7 @@ impl Stream {
         let pixels = self.pixels.facts();
         let ring = self.ring.stats();
         let (video, audio) = (facts.video.as_deref(), facts.audio.as_deref());
-        let audio_carried = audio.map(audio_carried).unwrap_or_default();
+        let audio_out = facts.audio.as_ref().map(audio_out).unwrap_or_default();
         Status {
             id: self.id.to_string(),
             state: self.facts.state(),
@@ -305,7 +397,7 @@ impl Stream {
                 fps: facts.fps,
                 bitrate_bps: facts.bitrate,
                 audio: audio.map(|audio| audio.codec.name().to_owned()),
-                audio_carried,
+                audio_out,
                 last_packet_age_s: facts.last_packet.map(|at| (at.elapsed().as_secs_f64() * 1000.0).round() / 1000.0),
                 reconnects: facts.reconnects,
                 packets_lost: facts.lost,
@@ -322,6 +414,7 @@ impl Stream {
                     .worker
                     .and_then(|pid| facts::worker_status(pid, pixels.restarts, pixels.sandbox))
                     .map(|worker| WorkerStatus { gpu_seconds: pixels.gpu_seconds, ..worker }),
+                sound: self.sounds.status(),
             },
         }
     }
@@ -412,10 +505,18 @@ fn warm_renditions(settings: &StreamSettings) -> Vec<RenditionKey> {
     settings.renditions.values().map(key).collect()
 }
 
-/// For each container, whether a copy of the stream carries this audio.
-fn audio_carried(audio: &AudioConfig) -> BTreeMap<String, bool> {
-    let each = [("mp4", Fmp4::carries_audio(audio)), ("ts", MpegTs::carries_audio(audio))];
-    each.into_iter().map(|(name, carried)| (name.to_owned(), carried)).collect()
+/// For each container, the codec of the sound that comes with pictures in it.
+fn audio_out(audio: &Arc<AudioConfig>) -> BTreeMap<String, String> {
+    let codec = |carrier: Carrier| carrier.sound(AudioRequest::Copy, audio).map(|sound| sound.config().codec.name());
+    Carrier::ALL.into_iter().filter_map(|(name, carrier)| Some((name.to_owned(), codec(carrier)?.to_owned()))).collect()
+}
+
+/// When the first packet of a reader is decoded.
+fn start_of(first: &Read) -> MediaTime {
+    match first {
+        Read::Packet(packet) => packet.header.dts,
+        Read::Skipped(_) => MediaTime::default(),
+    }
 }
 
 fn rfc3339(time: std::time::SystemTime) -> String {
