@@ -4,7 +4,7 @@ mod decoder;
 mod encoder;
 mod resampler;
 
-pub use decoder::{Damaged, SoundDecoder};
+pub use decoder::SoundDecoder;
 pub use encoder::SoundEncoder;
 pub use resampler::Resampler;
 
