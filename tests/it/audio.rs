@@ -87,9 +87,14 @@ fn expect_rising(what: &str, file: &str) {
     }
 }
 
+/// The codecs of the video and the audio track, if there is one. Of MPEG-TS, ffprobe names each stream twice.
 fn codecs(file: &str) -> String {
-    let arguments = ["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", file];
-    String::from_utf8(command_output("ffprobe", &arguments)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    let codec = |track: &str| {
+        let entries = ["-select_streams", track, "-show_entries", "stream=codec_name", "-of", "csv=p=0", file];
+        let said = command_output("ffprobe", &[&["-v", "error"], &entries[..]].concat());
+        String::from_utf8(said).unwrap().lines().next().unwrap_or_default().to_owned()
+    };
+    format!("{} {}", codec("v:0"), codec("a:0")).trim_end().to_owned()
 }
 
 #[test]
