@@ -84,6 +84,7 @@ async fn record(spawner: &Arc<Spawner>) -> Result<Packets> {
         gop: 50,
         bframes: 0,
         bitrate: 4_000_000,
+        audio: None,
     };
     let mut worker = spawner.worker(Program::Engine, "camera").await?;
     let _ = worker.send(ToWorker::Begin(Role::Pattern(source)), Bytes::new()).await;

@@ -8,10 +8,18 @@ use url::Url;
 use super::mistake::suggestion;
 use super::settings::Credentials;
 use crate::media::query::{parse_bitrate, parse_fps, parse_video_codec, whole};
-use crate::media::{FrameRate, Geometry, PatternSource, VideoCodec};
+use crate::media::{AudioCodec, FrameRate, Geometry, PatternSource, VideoCodec};
 
 /// Schemes of the contract whose sources do not work yet.
 const UNBUILT: [&str; 9] = ["rtsps", "http", "https", "rtmp", "rtmps", "srt", "udp", "hls", "file"];
+
+/// The sound that a synthetic camera can have.
+const PATTERN_SOUNDS: [(&str, AudioCodec); 4] = [
+    ("aac", AudioCodec::Aac),
+    ("pcmu", AudioCodec::PcmMulaw),
+    ("pcma", AudioCodec::PcmAlaw),
+    ("opus", AudioCodec::Opus),
+];
 
 /// Where a stream comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +35,17 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rtsp(url) => url.fmt(f),
-            Self::Pattern(PatternSource { size, fps, codec, gop, bframes, bitrate }) => write!(
-                f,
-                "test:?width={}&height={}&fps={fps}&codec={}&gop={gop}&bframes={bframes}&bitrate={bitrate}",
-                size.width,
-                size.height,
-                codec.name(),
-            ),
+            Self::Pattern(PatternSource { size, fps, codec, gop, bframes, bitrate, audio }) => {
+                write!(
+                    f,
+                    "test:?width={}&height={}&fps={fps}&codec={}&gop={gop}&bframes={bframes}&bitrate={bitrate}",
+                    size.width,
+                    size.height,
+                    codec.name(),
+                )?;
+                let named = PATTERN_SOUNDS.iter().find(|(_, codec)| audio.is_some_and(|audio| audio == *codec));
+                named.map_or(Ok(()), |(name, _)| write!(f, "&audio={name}"))
+            }
         }
     }
 }
@@ -173,7 +185,7 @@ pub(super) fn check_login(text: &str) -> Result<(), String> {
 
 /// `test:?width=…&…`
 fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
-    const KEYS: [&str; 7] = ["width", "height", "fps", "codec", "gop", "bframes", "bitrate"];
+    const KEYS: [&str; 8] = ["width", "height", "fps", "codec", "gop", "bframes", "bitrate", "audio"];
     let query = match text.get("test:".len()..) {
         Some("") => "",
         Some(rest) => {
@@ -183,7 +195,7 @@ fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
     };
     let mut size = Geometry::new(1280, 720);
     let (mut fps, mut codec) = (FrameRate { num: 25, den: 1 }, VideoCodec::H264);
-    let (mut gop, mut bframes, mut bitrate) = (None, 0, None);
+    let (mut gop, mut bframes, mut bitrate, mut audio) = (None, 0, None, None);
     let mut seen = Vec::new();
     let mut problems = Vec::new();
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -196,6 +208,7 @@ fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
             "gop" => whole(&value, 1, 1000).map(|frames| gop = Some(frames)),
             "bframes" => whole(&value, 0, 3).map(|frames| bframes = frames as u8),
             "bitrate" => parse_bitrate(&value).map(|bits| bitrate = Some(bits)),
+            "audio" => pattern_audio(&value).map(|named| audio = Some(named)),
             unknown => Err(format!("is no parameter of test:; {}", suggestion(unknown, KEYS))),
         };
         let shown = super::mistake::shown(&key);
@@ -213,6 +226,7 @@ fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
         gop: gop.unwrap_or(two_seconds.max(1)),
         bframes,
         bitrate: bitrate.unwrap_or_else(|| pattern_bitrate(size, fps)),
+        audio,
     })
 }
 
@@ -224,6 +238,14 @@ fn side(text: &str) -> Result<u32, String> {
 fn pattern_fps(text: &str) -> Result<FrameRate, String> {
     let rate = parse_fps(text, 60).ok().filter(|rate| rate.num >= rate.den);
     rate.ok_or_else(|| "must be a frame rate from 1 to 60, such as 25 or 30000/1001".into())
+}
+
+fn pattern_audio(text: &str) -> Result<AudioCodec, String> {
+    let named = PATTERN_SOUNDS.iter().find(|(name, _)| *name == text);
+    named.map(|(_, codec)| *codec).ok_or_else(|| {
+        let names = PATTERN_SOUNDS.map(|(name, _)| name).join(", ");
+        format!("must be one of {names}; without it there is no sound")
+    })
 }
 
 /// 0.08 bit a pixel, about what cameras send.

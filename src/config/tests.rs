@@ -135,7 +135,8 @@ fn a_whole_configuration() {
     );
     assert_eq!(b.source.to_string(), "rtsp://10.0.0.1:8554/");
     let (size, fps) = (Geometry::new(1280, 720), FrameRate { num: 25, den: 1 });
-    let pattern = PatternSource { size, fps, codec: VideoCodec::H264, gop: 50, bframes: 0, bitrate: 1_843_200 };
+    let pattern =
+        PatternSource { size, fps, codec: VideoCodec::H264, gop: 50, bframes: 0, bitrate: 1_843_200, audio: None };
     assert_eq!((c.source.clone(), c.credentials.clone()), (Source::Pattern(pattern), None));
 }
 
@@ -184,7 +185,7 @@ streams:
     c.yaml:14: streams.-x: a stream's id has 1 to 63 letters, digits, '-' and '_', the first a letter or digit
     c.yaml:14: streams.-x.source: parameter 'width' must be an even number from 64 to 4096
     c.yaml:14: streams.-x.source: parameter 'fps' must be a frame rate from 1 to 60, such as 25 or 30000/1001
-    c.yaml:14: streams.-x.source: parameter 'colour' is no parameter of test:; known are width, height, fps, codec, gop, bframes, bitrate
+    c.yaml:14: streams.-x.source: parameter 'colour' is no parameter of test:; known are width, height, fps, codec, gop, bframes, bitrate, audio
     c.yaml:16: streams.front-door.sorce: unknown key; did you mean 'source'?
     c.yaml:16: streams.front-door.source: is missing; every stream needs one: rtsp://host[:port]/path, or test: for a synthetic camera
     c.yaml:17: streams.front-door.transport: must be a single value, not a list or a map

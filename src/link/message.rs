@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::{
-    AudioConfig, FrameHeader, Geometry, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport,
-    VideoCodec, VideoConfig,
+    AudioConfig, FrameHeader, Geometry, MediaTime, PacketHeader, PatternSource, RenditionSpec, SoundSpec, StillSpec,
+    Transport, VideoCodec, VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
 use crate::sandbox::{Confined, Confinement};
@@ -48,6 +48,15 @@ pub struct PixelsTask {
     pub sample_ticks: Option<i64>,
 }
 
+/// A sound worker: makes one sound of a source's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SoundTask {
+    /// What the packets are to be read with.
+    pub config: AudioConfig,
+    /// What to make.
+    pub spec: SoundSpec,
+}
+
 /// What a worker is to be; the first message on every link.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Role {
@@ -57,6 +66,9 @@ pub enum Role {
     Pattern(PatternSource),
     /// `camshaft-engine`, role pixels.
     Pixels(PixelsTask),
+    /// `camshaft-engine`, role sound: answers each [`ToWorker::Packet`] of audio by the [`FromWorker::Packet`]s that have
+    /// become whole by it, then [`FromWorker::Consumed`].
+    Sound(SoundTask),
     /// `camshaft-engine`, role trial: tries what a device can do. Answered by [`FromWorker::Tried`] as each is known, and
     /// [`FromWorker::TrialsDone`].
     Trial {
@@ -100,7 +112,7 @@ pub enum Capability {
 pub enum ToWorker {
     /// The worker's role; the first message, once.
     Begin(Role),
-    /// Pixels: an access unit, in the payload. Answered by [`FromWorker::Consumed`] once it has been dealt with.
+    /// Pixels and sound: an access unit, in the payload. Answered by [`FromWorker::Consumed`] once it has been dealt with.
     Packet(PacketHeader),
     /// Pixels: start a rendition.
     AddRendition {
@@ -267,16 +279,16 @@ pub enum FromWorker {
     VideoConfig(VideoConfig),
     /// Sources: the audio track's configuration, before its first packet.
     AudioConfig(AudioConfig),
-    /// Sources: an access unit, in the payload.
+    /// Sources and sound: an access unit, in the payload.
     Packet(PacketHeader),
     /// Sources: this many RTP packets were lost, or access units were unusable and left out.
     Lost {
         /// How many.
         packets: u32,
     },
-    /// Pixels: another packet has been dealt with.
+    /// Pixels and sound: another packet has been dealt with.
     Consumed {
-        /// Pictures that came out of the decoder so far.
+        /// Pictures, or pieces of sound, that came out of the decoder so far.
         decoded: u64,
         /// Packets that the decoder refused so far.
         broken: u64,

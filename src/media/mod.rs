@@ -11,6 +11,7 @@ pub mod pattern;
 mod pixel;
 pub mod query;
 mod request;
+mod sound;
 mod source;
 mod time;
 
@@ -24,5 +25,6 @@ pub use pixel::PixelFormat;
 pub use request::{
     EncodeSpec, OutputRequest, OutputSpec, RateControl, RenditionRequest, RenditionSpec, StillSpec, resolve_size,
 };
+pub use sound::{AudioRequest, MAX_CHANNELS, MAX_SAMPLE_RATE, SoundCoding, SoundSpec};
 pub use source::{PatternSource, StreamId, Transport};
 pub use time::{FrameGrid, FrameRate, MediaTime, WallClock};

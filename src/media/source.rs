@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-use super::{FrameRate, Geometry, VideoCodec};
+use super::{AudioCodec, FrameRate, Geometry, VideoCodec};
 
 /// A stream's name: `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`. Used in URLs, metrics and logs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,4 +80,6 @@ pub struct PatternSource {
     pub bframes: u8,
     /// Bits a second.
     pub bitrate: u32,
+    /// The codec of its sound: a beep with a white flash each second. `None`: it has no sound, and no flash.
+    pub audio: Option<AudioCodec>,
 }

@@ -2,7 +2,7 @@
 
 mod media;
 
-pub use media::{Audio, Media, MediaParams, refuse_sound_of_encodes};
+pub use media::{Media, MediaParams};
 
 use url::form_urlencoded;
 

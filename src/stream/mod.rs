@@ -7,9 +7,12 @@ mod consumer;
 mod context;
 mod facts;
 mod hls;
+mod join;
+mod packets;
 mod pixels;
 mod registry;
 mod rendition;
+mod sound;
 mod source;
 mod stagger;
 pub mod status;
@@ -26,28 +29,31 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use consumer::{PacketStream, PictureStream};
+pub use consumer::PictureStream;
 pub use context::Context;
 pub use hls::{HlsSession, HlsSource};
+pub use packets::{PacketStream, Packets, SoundStream};
 pub use registry::{Put, Streams};
+pub use sound::SoundRequest;
 
 pub use crate::ring::Read;
 
 use crate::config::StreamSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{
-    AudioConfig, Frame, FrameRate, MediaTime, RenditionRequest, StillSpec, StreamId, VideoConfig, WallClock,
+    AudioConfig, AudioRequest, Frame, MediaTime, RenditionRequest, StillSpec, StreamId, VideoConfig, WallClock,
 };
 use crate::metrics::StreamMetrics;
-use crate::output::{Fmp4, MpegTs};
+use crate::output::Carrier;
 use crate::plan::Policy;
-use crate::ring::{Reader, Ring, Start};
+use crate::ring::{Reader, Ring};
 use consumer::{Absence, Demand, RenditionUse, Ticket};
 use context::take_place;
 use facts::SourceFacts;
 use hls::HlsSessions;
 use pixels::{Accel, Command, Pixels, PixelsFacts, PixelsSetup};
-use rendition::{RenditionKey, Sink};
+use rendition::RenditionKey;
+use sound::{SoundSetup, Sounds};
 use source::SourceTask;
 use status::{AccelStatus, LoadStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
 
@@ -81,6 +87,7 @@ pub struct Stream {
     cancel: CancellationToken,
     tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     hls: HlsSessions,
+    sounds: Sounds,
 }
 
 impl Stream {
@@ -118,7 +125,27 @@ impl Stream {
         let tasks = vec![tokio::spawn(source::run(source)), tokio::spawn(pixels_task.run())];
         let (consumers, tasks) = (Arc::default(), tokio::sync::Mutex::new(tasks));
         let hls = HlsSessions::default();
-        Arc::new(Self { id, settings, context, ring, facts, pixels, metrics, demand, consumers, cancel, tasks, hls })
+        let sounds = Sounds::new(SoundSetup {
+            context: context.clone(),
+            source: ring.clone(),
+            metrics: metrics.clone(),
+            cancel: cancel.clone(),
+        });
+        Arc::new(Self {
+            id,
+            settings,
+            context,
+            ring,
+            facts,
+            pixels,
+            metrics,
+            demand,
+            consumers,
+            cancel,
+            tasks,
+            hls,
+            sounds,
+        })
     }
 
     /// Ends the stream: its consumers, its workers, its tasks. Returns when all are gone.
@@ -129,6 +156,7 @@ impl Stream {
                 tracing::error!(stream = self.id.as_str(), %error, "a stream's task failed");
             }
         }
+        self.sounds.ended().await;
     }
 
     /// The stream's name.
@@ -162,86 +190,6 @@ impl Stream {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             Error::new(ErrorKind::NotFound, format!("stream '{}' names no such rendition; it names: {known}", self.id))
         })
-    }
-
-    /// The source's packets, from the newest keyframe on.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unavailable`] if the source stays away for `limits.hold`; [`ErrorKind::Overloaded`] if all places for
-    /// consumers are taken.
-    pub async fn copy(&self) -> Result<PacketStream> {
-        self.copy_from(|_| Start::NewestKeyframe).await
-    }
-
-    /// The same from some seconds ago on, for readers that start slowly and catch up, or that choose where they start.
-    ///
-    /// # Errors
-    /// As [`Self::copy`].
-    pub async fn copy_with_history(&self) -> Result<PacketStream> {
-        let start = |ring: &Ring| ring.span().map(|(_, newest)| Start::KeyframeBefore(newest.offset(-HISTORY)));
-        self.copy_from(|ring| start(ring).unwrap_or(Start::NewestKeyframe)).await
-    }
-
-    async fn copy_from(&self, start: impl FnOnce(&Ring) -> Start) -> Result<PacketStream> {
-        let ticket = self.ticket("packets")?;
-        self.wait_live().await?;
-        let mut reader = self.ring.reader(start(&self.ring));
-        let (first, video) = self.first_packet(&mut reader).await?;
-        let audio = self.facts.get().audio;
-        Ok(PacketStream { video, audio, first: Some(first), reader, absence: self.absence(), ticket, rendition: None })
-    }
-
-    /// An encoded rendition's packets.
-    ///
-    /// # Errors
-    /// As [`Self::copy`]; [`ErrorKind::Impossible`] if the source or the policy rules it out.
-    pub async fn encoded(&self, request: RenditionRequest, policy: Policy) -> Result<PacketStream> {
-        let ticket = self.ticket("packets")?;
-        self.wait_live().await?;
-        let used = self.subscribe(RenditionKey { request, policy }).await?;
-        let Sink::Packets(ring) = &used.rendition().sink else {
-            return Err(Error::internal("a rendition of pictures was asked for packets"));
-        };
-        // An IDR made now shows the present; the ring's last one may be a whole GOP old.
-        let start = if used.rendition().may_force_keyframe() {
-            self.pixels.send(Command::ForceKeyframe(used.id()))?;
-            Start::NextKeyframe
-        } else {
-            Start::NewestKeyframe
-        };
-        let mut reader = ring.reader(start);
-        let (first, video) = tokio::select! {
-            biased;
-            () = used.rendition().ended() => return Err(self.rendition_failure(&used)),
-            first = self.first_packet(&mut reader) => first?,
-        };
-        let (absence, first) = (self.absence(), Some(first));
-        Ok(PacketStream { video, audio: None, first, reader, absence, ticket, rendition: Some(used) })
-    }
-
-    /// A raw or JPEG rendition's pictures.
-    ///
-    /// # Errors
-    /// As [`Self::encoded`].
-    pub async fn pictures(&self, request: RenditionRequest, policy: Policy) -> Result<PictureStream> {
-        let ticket = self.ticket("pictures")?;
-        self.wait_live().await?;
-        let used = self.subscribe(RenditionKey { request, policy }).await?;
-        let Sink::Pictures(fanout) = &used.rendition().sink else {
-            return Err(Error::internal("a rendition of packets was asked for pictures"));
-        };
-        let mut pictures = fanout.subscribe();
-        let first = tokio::select! {
-            biased;
-            () = used.rendition().ended() => return Err(self.rendition_failure(&used)),
-            first = tokio::time::timeout(self.context.limits.hold, pictures.next()) => first,
-        };
-        let first = first.ok().flatten().ok_or_else(|| self.nothing_came())?;
-        let source = self.ring.video_config().ok_or_else(|| self.nothing_came())?;
-        let spec = request.resolve(&source)?;
-        let fps = request.cadence.nominal(source.frame_rate.unwrap_or(FrameRate { num: 25, den: 1 }));
-        let (absence, first) = (self.absence(), Some(first));
-        Ok(PictureStream { spec, fps, first, pictures, absence, ticket, rendition: used })
     }
 
     /// The HLS session that shows `source`, shared by all who want the same and started if need be.
@@ -292,7 +240,7 @@ impl Stream {
         let pixels = self.pixels.facts();
         let ring = self.ring.stats();
         let (video, audio) = (facts.video.as_deref(), facts.audio.as_deref());
-        let audio_carried = audio.map(audio_carried).unwrap_or_default();
+        let audio_out = facts.audio.as_ref().map(audio_out).unwrap_or_default();
         Status {
             id: self.id.to_string(),
             state: self.facts.state(),
@@ -307,7 +255,7 @@ impl Stream {
                 fps: facts.fps,
                 bitrate_bps: facts.bitrate,
                 audio: audio.map(|audio| audio.codec.name().to_owned()),
-                audio_carried,
+                audio_out,
                 last_packet_age_s: facts.last_packet.map(|at| (at.elapsed().as_secs_f64() * 1000.0).round() / 1000.0),
                 reconnects: facts.reconnects,
                 packets_lost: facts.lost,
@@ -324,6 +272,7 @@ impl Stream {
                     .worker
                     .and_then(|pid| facts::worker_status(pid, pixels.restarts, pixels.sandbox))
                     .map(|worker| WorkerStatus { gpu_seconds: pixels.gpu_seconds, ..worker }),
+                sound: self.sounds.status(),
             },
         }
     }
@@ -414,10 +363,10 @@ fn warm_renditions(settings: &StreamSettings) -> Vec<RenditionKey> {
     settings.renditions.values().map(key).collect()
 }
 
-/// For each container, whether a copy of the stream carries this audio.
-fn audio_carried(audio: &AudioConfig) -> BTreeMap<String, bool> {
-    let each = [("mp4", Fmp4::carries_audio(audio)), ("ts", MpegTs::carries_audio(audio))];
-    each.into_iter().map(|(name, carried)| (name.to_owned(), carried)).collect()
+/// For each container, the codec of the sound that comes with pictures in it.
+fn audio_out(audio: &Arc<AudioConfig>) -> BTreeMap<String, String> {
+    let codec = |carrier: Carrier| carrier.sound(AudioRequest::Copy, audio).map(|sound| sound.config().codec.name());
+    Carrier::ALL.into_iter().filter_map(|(name, carrier)| Some((name.to_owned(), codec(carrier)?.to_owned()))).collect()
 }
 
 fn rfc3339(time: std::time::SystemTime) -> String {

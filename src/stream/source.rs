@@ -249,6 +249,15 @@ impl Connection<'_> {
     fn take(&mut self, message: FromWorker, payload: Bytes) -> Result<(), String> {
         match message {
             FromWorker::VideoConfig(config) => self.take_video_config(config)?,
+            FromWorker::AudioConfig(config) if !config.is_possible() => {
+                let AudioConfig { sample_rate, channels, .. } = config;
+                tracing::warn!(
+                    stream = self.task.metrics.id(),
+                    sample_rate,
+                    channels,
+                    "the source's sound is left out"
+                );
+            }
             FromWorker::AudioConfig(config) => {
                 let config = Arc::new(config);
                 self.audio = Some(config.clone());

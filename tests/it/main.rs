@@ -5,6 +5,7 @@ mod support;
 
 mod admission;
 mod api;
+mod audio;
 mod cameras;
 mod check;
 mod deploy;

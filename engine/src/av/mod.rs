@@ -18,6 +18,7 @@ mod packet;
 mod pixel;
 mod read_back;
 mod scaler;
+mod sound;
 mod surfaces;
 mod vpp;
 
@@ -30,5 +31,6 @@ pub use jpeg::{JpegEncoder, SurfaceJpegEncoder, decode_jpeg};
 pub use log::install as install_log;
 pub use read_back::{Copy, ReadBack};
 pub use scaler::{Layout, Scaler, SourceShape, View};
+pub use sound::{Resampler, SoundDecoder, SoundEncoder};
 pub use surfaces::SurfacePool;
 pub use vpp::{SampleRange, SurfaceScaler, SurfaceView};

@@ -6,6 +6,7 @@ mod link;
 mod pattern;
 mod pixels;
 mod probe;
+mod sound;
 mod trial;
 
 use camshaft::link::{FailureKind, FromWorker, Role, ToWorker};
@@ -41,6 +42,7 @@ pub fn run(link: &mut Link) -> Result<(), End> {
             None => Err(protocol("a trial is of a device")),
         },
         Role::Pattern(source) => pattern::run(&source, link),
+        Role::Sound(task) => sound::run(&task, link),
         Role::Probe { .. } => match asked {
             Some(driver) => probe::run(driver, link),
             None => Err(protocol("a probe is of a device")),
