@@ -22,5 +22,5 @@ pub use pixel::PixelFormat;
 pub use request::{
     EncodeSpec, OutputRequest, OutputSpec, RateControl, RenditionRequest, RenditionSpec, StillSpec, resolve_size,
 };
-pub use source::{PatternSource, StreamId, Transport};
+pub use source::{Container, InputFormat, Pace, PatternSource, StreamId, TlsTrust, Transport};
 pub use time::{FrameGrid, FrameRate, MediaTime, WallClock};

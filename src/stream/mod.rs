@@ -7,7 +7,9 @@ mod consumer;
 mod context;
 mod facts;
 mod hls;
+mod intake;
 mod pixels;
+mod push;
 mod registry;
 mod rendition;
 mod source;
@@ -27,14 +29,16 @@ use tokio_util::task::TaskTracker;
 pub use consumer::{PacketStream, PictureStream};
 pub use context::Context;
 pub use hls::{HlsSession, HlsSource};
+pub use push::Push;
 pub use registry::{Put, Streams};
 
 pub use crate::ring::Read;
 
-use crate::config::StreamSettings;
+use crate::config::{Source, StreamSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{
-    AudioConfig, Frame, FrameRate, MediaTime, RenditionRequest, StillSpec, StreamId, VideoConfig, WallClock,
+    AudioConfig, Frame, FrameRate, InputFormat, MediaTime, RenditionRequest, StillSpec, StreamId, VideoConfig,
+    WallClock,
 };
 use crate::metrics::StreamMetrics;
 use crate::output::{Fmp4, MpegTs};
@@ -45,6 +49,7 @@ use context::take_place;
 use facts::SourceFacts;
 use hls::HlsSessions;
 use pixels::{Accel, Command, Pixels, PixelsFacts, PixelsSetup};
+use push::PushPort;
 use rendition::{RenditionKey, Sink};
 use source::SourceTask;
 use status::{AccelStatus, LoadStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
@@ -79,6 +84,7 @@ pub struct Stream {
     cancel: CancellationToken,
     tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     hls: HlsSessions,
+    push: PushPort,
 }
 
 impl Stream {
@@ -91,7 +97,9 @@ impl Stream {
         let ring = Arc::new(Ring::new(context.ring_limits()));
         let demand = Arc::new(watch::Sender::new(0));
         let cancel = CancellationToken::new();
+        let (push, pushers) = PushPort::new();
         let source = SourceTask {
+            pushers,
             context: context.clone(),
             settings: settings.clone(),
             ring: ring.clone(),
@@ -116,7 +124,21 @@ impl Stream {
         let tasks = vec![tokio::spawn(source::run(source)), tokio::spawn(pixels_task.run())];
         let (consumers, tasks) = (Arc::default(), tokio::sync::Mutex::new(tasks));
         let hls = HlsSessions::default();
-        Arc::new(Self { id, settings, context, ring, facts, pixels, metrics, demand, consumers, cancel, tasks, hls })
+        Arc::new(Self {
+            id,
+            settings,
+            context,
+            ring,
+            facts,
+            pixels,
+            metrics,
+            demand,
+            consumers,
+            cancel,
+            tasks,
+            hls,
+            push,
+        })
     }
 
     /// Ends the stream: its consumers, its workers, its tasks. Returns when all are gone.
@@ -260,6 +282,21 @@ impl Stream {
         self.facts.get().audio
     }
 
+    /// Takes the place of the one who pushes this stream's media.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if somebody has it, or the stream comes from elsewhere.
+    pub fn push(&self, format: InputFormat, content_type: &str) -> Result<Push> {
+        if self.settings.source != Source::Push {
+            let message = format!(
+                "stream '{}' comes from elsewhere: what is pushed needs a stream whose source is push:",
+                self.id
+            );
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        self.push.begin(format, content_type)
+    }
+
     /// One picture as JPEG.
     ///
     /// # Errors
@@ -317,6 +354,7 @@ impl Stream {
             consumers: self.consumer_count() as u64,
             ring: RingStatus { seconds: ring.seconds, bytes: ring.bytes, joinable: ring.joinable },
             workers: WorkersStatus {
+                demux: facts.demux.and_then(|(pid, sandbox)| facts::worker_status(pid, facts.restarts, sandbox)),
                 ingest: facts.worker.and_then(|pid| facts::worker_status(pid, facts.restarts, facts.sandbox)),
                 pixels: pixels
                     .worker
