@@ -11,6 +11,7 @@ mod media;
 mod process;
 mod rtsp;
 mod stand_in;
+mod web;
 
 pub use browser::Browser;
 pub use camera::{Camera, hostile_camera};
@@ -22,6 +23,7 @@ pub use media::{Picture, Y4m, access_units, ffprobe_packets, numbers_in, psnr};
 pub use process::{children, command_output, kill, signal};
 pub use rtsp::RtspClient;
 pub use stand_in::StandIn;
+pub use web::{FfmpegServer, Nginx, hostile_server};
 
 use std::time::{Duration, Instant};
 
