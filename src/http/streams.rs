@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Json};
 
 use super::error::{ErrorBody, Failure};
 use super::{ApiState, Caller, stream_id};
-use crate::config::{CameraUrl, StreamSettings, stream_from_json, temporary_stream_from_json};
+use crate::config::{CameraUrl, Source, StreamSettings, stream_from_json, temporary_stream_from_json};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Put, status::Status};
 
@@ -55,6 +55,10 @@ pub(super) async fn lease(
 /// A loopback address means the caller's own machine. It is camshaft's as well only for those who share its socket;
 /// anybody else would reach services that were never meant for them.
 fn check_reach(settings: &mut StreamSettings, caller: Caller) -> Result<()> {
+    if settings.source == Source::Push {
+        let message = "a push: source is somebody's own: PUT it under a name";
+        return Err(Error::new(ErrorKind::Impossible, message));
+    }
     if !settings.source.url().is_some_and(CameraUrl::is_loopback) {
         return Ok(());
     }

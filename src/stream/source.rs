@@ -117,6 +117,14 @@ impl SourceTask {
         self.settings.on_demand && self.settings.source != Source::Push
     }
 
+    /// How long a source that is polled says nothing by itself.
+    fn poll_interval(&self) -> Duration {
+        match &self.settings.source {
+            Source::Http(http) => Duration::from_secs_f64(1.0 / http.rate.as_f64()),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// The next client that pushes; `None` when the task is to end.
     async fn pusher(&mut self) -> Option<Pusher> {
         let reason = format!("waits for POST /v1/streams/{}/ingest", self.metrics.id());
@@ -225,7 +233,7 @@ impl Connection<'_> {
                 }
             }
             if self.live_since.is_some() {
-                patience = self.task.context.limits.idle_timeout + WORKER_GRACE;
+                patience = self.task.context.limits.idle_timeout + self.task.poll_interval() + WORKER_GRACE;
             }
         }
     }

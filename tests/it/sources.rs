@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::support::{
-    Camshaft, Clip, Coding, FfmpegServer, Nginx, Y4m, access_units, command_output, ffprobe_packets, hostile_server,
+    Camshaft, Clip, Coding, Counter, FfmpegServer, Gpu, Nginx, Y4m, access_units, command_output, ffprobe_packets, hostile_server,
     kill,
 };
 use camshaft::media::VideoCodec;
@@ -179,6 +179,18 @@ fn mjpeg_comes_as_multipart_and_as_a_polled_jpeg() {
     server.wait_status("still", "five a second", |status| {
         status["source"]["fps"].as_f64().is_some_and(|fps| (3.0..=5.5).contains(&fps))
     });
+}
+
+#[test]
+fn mjpeg_over_http_is_decoded_on_the_gpu() {
+    let gpu = Gpu::alderlake();
+    let clip = Clip::make(Coding { encoder: "mjpeg", size: (320, 184), frames: 250, ..Coding::default() });
+    let peer = FfmpegServer::start(&clip.path, "mpjpeg", &[]);
+    let server = Camshaft::start_on(&gpu, "", &yaml(&peer.url, ", input: mjpeg"));
+    let before = gpu.count(Counter::JpegDecoded);
+    expect_pictures(&server, "cam", 20);
+    assert!(gpu.count(Counter::JpegDecoded) >= before + 20);
+    assert_eq!(server.status("cam")["accel"]["decode"], "hardware");
 }
 
 #[test]
@@ -425,4 +437,26 @@ fn a_dead_demuxer_is_replaced_and_others_do_not_notice() {
     });
     expect_pictures(&server, "cam", 10);
     assert_eq!(server.status("other")["source"]["reconnects"], 0);
+}
+
+#[test]
+fn the_commands_of_the_documentation_work() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sources.md")).unwrap();
+    let commands: String = text.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    let server = Camshaft::start("");
+    let commands = commands.replace("http://127.0.0.1:8080", &server.url(""));
+    let output = Command::new("bash").args(["-euo", "pipefail", "-c", &commands]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let status = server.status("app");
+    assert_eq!((&status["source"]["codec"], &status["source"]["width"]), (&"h264".into(), &320.into()), "{status}");
+
+    let yaml = text.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let lookups = camshaft::config::Lookups {
+        env: &|_| Some("secret".to_owned()),
+        file: &|path| std::fs::read_to_string(path),
+        env_overrides: &[],
+    };
+    let document = camshaft::config::Document { name: "sources.md".into(), text: yaml };
+    let config = camshaft::config::load(&[document], &lookups).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(config.streams.len(), 5);
 }
