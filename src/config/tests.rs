@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::*;
 use crate::media::{
-    Container, FrameRate, Geometry, InputFormat, OutputRequest, PatternSource, PixelFormat, TlsTrust, Transport, VideoCodec,
+    Container, FrameRate, Geometry, InputFormat, OutputRequest, PatternSource, PixelFormat, TlsTrust, Transport,
+    VideoCodec,
 };
 use crate::plan::Policy;
 

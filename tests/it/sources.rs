@@ -3,8 +3,8 @@
 use std::process::{Command, Stdio};
 
 use crate::support::{
-    Camshaft, Clip, Coding, Counter, FfmpegServer, Gpu, Nginx, Y4m, access_units, command_output, ffprobe_packets, hostile_server,
-    kill,
+    Camshaft, Clip, Coding, Counter, FfmpegServer, Gpu, Nginx, Y4m, access_units, command_output, ffprobe_packets,
+    hostile_server, kill,
 };
 use camshaft::media::VideoCodec;
 
