@@ -26,6 +26,8 @@ use crate::sandbox::Confinement;
 pub(super) struct Intake {
     /// Says packets.
     main: Worker,
+    /// As what.
+    main_part: Part,
     /// What it is fed from.
     feed: Option<Feed>,
     /// On its way from the feed.
@@ -78,18 +80,19 @@ impl Intake {
         let (settings, limits) = (&*task.settings, &task.context.limits);
         let pace = if matches!(settings.source, Source::File(_)) { Pace::Loop } else { Pace::Live };
         if let Some(pusher) = pusher {
-            let main = match pusher.format {
-                InputFormat::Container(container) => demuxer(task, container, pace).await?,
+            let (main, main_part) = match pusher.format {
+                InputFormat::Container(container) => (demuxer(task, container, pace).await?, Part::Demux),
                 InputFormat::Mjpeg | InputFormat::Jpeg => {
                     let origin = Origin::Link { content_type: pusher.content_type.clone() };
                     let fetch = fetch(origin, Some(pusher.format), Duration::ZERO, limits);
-                    worker(task, Program::Ingest, Role::Fetch(fetch)).await?
+                    (worker(task, Program::Ingest, Role::Fetch(fetch)).await?, Part::Ingest)
                 }
             };
-            return Ok(Self { main, feed: Some(Feed::Push(pusher)), pending: None, pace, container: None });
+            return Ok(Self { main, main_part, feed: Some(Feed::Push(pusher)), pending: None, pace, container: None });
         }
         let (program, role) = begin(settings, limits);
-        Ok(Self { main: worker(task, program, role).await?, feed: None, pending: None, pace, container: None })
+        let main = worker(task, program, role).await?;
+        Ok(Self { main, main_part: Part::Ingest, feed: None, pending: None, pace, container: None })
     }
 
     /// What happens next. Cancel-safe.
@@ -101,6 +104,7 @@ impl Intake {
                 return match demuxer {
                     Ok(demuxer) => {
                         self.feed = Some(Feed::Worker(std::mem::replace(&mut self.main, demuxer)));
+                        self.main_part = Part::Demux;
                         IntakeEvent::Demuxing
                     }
                     Err(error) => failed(FailureKind::Connect, error.chain()),
@@ -110,7 +114,7 @@ impl Intake {
             tokio::select! {
                 biased;
                 event = self.main.next() => match event {
-                    WorkerEvent::Message(FromWorker::Container(container), _) if self.feed.is_none() => {
+                    WorkerEvent::Message(FromWorker::Container(container), _) if self.main_part == Part::Ingest => {
                         self.container = Some(container);
                     }
                     WorkerEvent::Message(message, payload) => return IntakeEvent::Said(message, payload),
@@ -137,12 +141,11 @@ impl Intake {
 
     /// The worker that speaks to the source and the one that takes it apart, as far as there are both.
     pub(super) fn parts(&self) -> impl Iterator<Item = (Part, &Worker)> {
-        let (fetcher, demux) = match &self.feed {
-            Some(Feed::Worker(fetcher)) => (Some(fetcher), Some(&self.main)),
-            Some(Feed::Push(pusher)) if matches!(pusher.format, InputFormat::Container(_)) => (None, Some(&self.main)),
-            Some(Feed::Push(_)) | None => (Some(&self.main), None),
+        let fetcher = match &self.feed {
+            Some(Feed::Worker(fetcher)) => Some((Part::Ingest, fetcher)),
+            Some(Feed::Push(_)) | None => None,
         };
-        fetcher.map(|worker| (Part::Ingest, worker)).into_iter().chain(demux.map(|worker| (Part::Demux, worker)))
+        fetcher.into_iter().chain([(self.main_part, &self.main)])
     }
 
     /// SIGKILL for all.

@@ -13,6 +13,15 @@ pub(super) struct Input<'l> {
     chunk: Bytes,
     patience: Patience,
     end: Option<End>,
+    state: State,
+}
+
+/// Where in a container the bytes are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Within,
+    /// At its end, however often it is asked for more: what follows belongs to the next.
+    AtEnd,
 }
 
 /// How long no picture may come, however many bytes do.
@@ -37,12 +46,17 @@ impl Patience {
 
 impl<'l> Input<'l> {
     pub(super) fn new(link: &'l mut Link, patience: Patience) -> Self {
-        Self { link, chunk: Bytes::new(), patience, end: None }
+        Self { link, chunk: Bytes::new(), patience, end: None, state: State::Within }
     }
 
     /// How long no picture may come.
     pub(super) fn patience(&mut self) -> &mut Patience {
         &mut self.patience
+    }
+
+    /// What follows is another container.
+    pub(super) fn begin_again(&mut self) {
+        self.state = State::Within;
     }
 
     /// Why reading failed, if it did.
@@ -82,6 +96,9 @@ impl<'l> Input<'l> {
 
 impl Read for Input<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.state == State::AtEnd {
+            return Ok(0);
+        }
         if self.chunk.is_empty() {
             self.chunk = match self.receive() {
                 Ok(bytes) => bytes,
@@ -90,6 +107,9 @@ impl Read for Input<'_> {
                     return Err(io::ErrorKind::Other.into());
                 }
             };
+        }
+        if self.chunk.is_empty() {
+            self.state = State::AtEnd;
         }
         let length = self.chunk.len().min(into.len());
         self.chunk.copy_to_slice(&mut into[..length]);

@@ -43,7 +43,10 @@ pub fn run(task: &DemuxTask, link: &mut Link) -> Result<(), End> {
         }
         match task.pace {
             Pace::Live => return Err(End::failed(FailureKind::Ended, "the source ended")),
-            Pace::Loop => output.begin_again(),
+            Pace::Loop => {
+                input.begin_again();
+                output.begin_again();
+            }
         }
     }
 }
