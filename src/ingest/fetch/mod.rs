@@ -9,6 +9,7 @@ mod pictures;
 mod tls;
 
 use bytes::Bytes;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -53,7 +54,8 @@ pub(super) fn run(
         }
         Err(failure) => return send(&mut link, &failure.into_message(password.as_deref()), &[]),
     };
-    link.set_nonblocking(true)?;
+    // Not by std's ioctl, which the sandbox of a worker without a network refuses.
+    fcntl_setfl(&link, fcntl_getfl(&link)? | OFlags::NONBLOCK)?;
     runtime.block_on(async {
         let (commands, mut to_supervisor) = UnixStream::from_std(link)?.into_split();
         send_async(&mut to_supervisor, &FromWorker::Ready, &[]).await?;
