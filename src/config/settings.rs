@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::hardware::Hardware;
 use super::limits::Limits;
 use super::source::Source;
+use super::sources::Sources;
 use super::workers::Workers;
 use crate::media::{RenditionRequest, StreamId, Transport};
 use crate::plan::Policy;
@@ -78,6 +79,8 @@ pub struct StreamSettings {
     pub renditions: BTreeMap<String, RenditionRequest>,
     /// Which streams give way where not all can be served.
     pub priority: Priority,
+    /// Where the source may be.
+    pub sources: Sources,
 }
 
 /// A stream's priority, 0 to 10: where not all can be served, the lowest gives way first.
@@ -109,6 +112,8 @@ pub struct StreamDefaults {
     pub renditions: BTreeMap<String, RenditionRequest>,
     /// See [`StreamSettings::priority`].
     pub priority: Priority,
+    /// See [`StreamSettings::sources`].
+    pub sources: Sources,
 }
 
 /// A user name and password: a camera's, or those that clients must know. Can be compared, but not printed.

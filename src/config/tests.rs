@@ -5,7 +5,10 @@ use std::io;
 use std::path::Path;
 
 use super::*;
-use crate::media::{Cadence, FrameRate, Geometry, OutputRequest, PatternSource, PixelFormat, Transport, VideoCodec};
+use crate::media::{
+    Cadence, Container, FrameRate, Geometry, InputFormat, OutputRequest, PatternSource, PixelFormat, TlsTrust, Transport,
+    VideoCodec,
+};
 use crate::plan::Policy;
 
 const EXAMPLE: &str = include_str!("../../deploy/camshaft.example.yaml");
@@ -153,7 +156,7 @@ limits:
   ring_bytes: 128M
   hold: 5 s
   hold: 6s
-sources: { allow: [10.0.0.0/8] }
+sources: { allow: [10.0.0.0/8, lan, [1]], ports: '80, 0', files: srv }
 stream: {}
 streams:
   -x: { source: 'test:?width=63&fps=0&colour=red' }
@@ -167,7 +170,7 @@ streams:
       Detect: { width: 0, fps: fast, bitrate: 1M }
       b: { codec: h264, bitrate: 1M, quality: 5 }
   c: rtsp://viewer:hunter2-4711@10.0.0.1/
-  d: { source: 'https://viewer:hunter2-4711@10.0.0.1/', priority: 11 }
+  d: { source: 'rtmps://viewer:hunter2-4711@10.0.0.1/', priority: 11 }
   e: { source: 'rtsp://10.0.0.1/', username: '${NOBODY}', password: }
 ";
     insta::assert_snapshot!(load_one(text).unwrap_err(), @"
@@ -180,7 +183,10 @@ streams:
     c.yaml:8: limits.ring_bytes: ring_bytes must be at most ring_hard_bytes, which is 64M; change one of the two
     c.yaml:9: limits.hold: must be a duration from 0ms to 10m, such as 250ms, 10s, 5m or 1h, but it is '5 s'
     c.yaml:10: limits.hold: is given twice, first at c.yaml:9; remove one
-    c.yaml:11: sources: 'sources' is not built yet; remove it
+    c.yaml:11: sources.allow: must be a network, such as 192.168.0.0/16, fd00::/8 or 127.0.0.1, but it is 'lan'
+    c.yaml:11: sources.allow: must be a list of single values
+    c.yaml:11: sources.ports: must be a port from 1 to 65535, but it is '80, 0'
+    c.yaml:11: sources.files: must be an absolute path, such as /srv/media, but it is 'srv'
     c.yaml:12: stream: unknown key; did you mean 'streams'?
     c.yaml:14: streams.-x: a stream's id has 1 to 63 letters, digits, '-' and '_', the first a letter or digit
     c.yaml:14: streams.-x.source: parameter 'width' must be an even number from 64 to 4096
@@ -197,7 +203,7 @@ streams:
     c.yaml:22: streams.front-door.renditions.Detect.fps: must be a frame rate above 0 and at most 240, such as 5, 12.5 or 30000/1001, or keyframes, but it is 'fast'
     c.yaml:23: streams.front-door.renditions.b.quality: contradicts bitrate: an encoder keeps one of the two; remove the other
     c.yaml:24: streams.c: must be a map of 'key: value' lines
-    c.yaml:25: streams.d.source: 'https' sources are not built yet; use rtsp://… or test:
+    c.yaml:25: streams.d.source: 'rtmps' sources are not built yet; use rtsp://host[:port]/path, http://… or https://…, file:/path, push: for what a client sends, or test: for a synthetic camera
     c.yaml:25: streams.d.priority: must be a whole number from 0 to 10, but it is '11'
     c.yaml:26: streams.e.username: the environment variable NOBODY is not set; set it, or give a default: ${NOBODY:-default}
     c.yaml:26: streams.e.password: has no value; give one or remove the key
@@ -288,6 +294,12 @@ fn credentials_come_from_one_place() {
         ("source: 'rtsp://h/', username: u, password_file: /run/empty".into(), "password_file: the file is empty"),
         ("source: 'rtsp://h/', username: u, password: \"a\\r\\nb\"".into(), "no line breaks"),
         ("source: 'rtsp://u%0a:x@h/'".into(), "no line breaks"),
+        ("source: 'http://h/', transport: tcp".into(), "transport: means nothing for an http: source"),
+        ("source: 'http://h/', tls: insecure".into(), "tls: means nothing for an http: source"),
+        ("source: 'rtsp://h/', input: ts".into(), "input: means nothing for an rtsp: source"),
+        ("source: 'push:', password: x".into(), "password: means nothing for a push: source"),
+        ("source: 'http://h/', input: avi".into(), "must be one of ts, flv, mp4, mjpeg, jpeg"),
+        ("source: 'http://h/', rate: 31".into(), "requests a second from 0.1 to 30"),
         ("source: 'test:', transport: tcp".into(), "transport: means nothing for a test: source"),
         ("source: 'test:', password: x".into(), "password: means nothing for a test: source"),
     ] {
@@ -305,7 +317,13 @@ fn sources_that_are_no_source() {
         ("rtsp://h:99999/", "is no URL"),
         ("rtsp://h/#x", "'#' has no meaning"),
         ("rtsps://h/", "'rtsps' sources are not built yet"),
-        ("file:///x", "'file' sources are not built yet"),
+        ("rtmp://h/", "'rtmp' sources are not built yet"),
+        ("file:x.ts", "names no file"),
+        ("file:///x", "does not say by its name"),
+        ("file:/x/../y.ts", "must not go back"),
+        ("file:///x.ts", "is in no directory that sources.files lists"),
+        ("push:x", "push: takes nothing behind it"),
+        ("http:///", "is no URL"),
         ("/dev/video0", "must be rtsp://host"),
         ("viewer:hunter2-4711@h", "must be rtsp://host"),
         ("test:fps=5", "test: takes '?'"),
@@ -321,6 +339,28 @@ fn sources_that_are_no_source() {
 }
 
 #[test]
+fn sources_are_read_with_what_stands_beside_them() {
+    let yaml = "sources: { allow: [127.0.0.1, 'fd00::/8'], ports: '80, 443', files: [/srv], ca_file: /etc/ca.pem }\n\
+                streams:\n\
+                \x20 a: { source: 'https://u:p@h:443/x?y=1', input: jpeg, rate: 0.5, tls: insecure }\n\
+                \x20 b: { source: 'file:///srv/a.mp4' }\n\
+                \x20 c: { source: 'file:/srv/a', input: ts }\n\
+                \x20 d: { source: 'push:' }\n";
+    let config = load_all(&[("c.yaml", yaml)], &[("CAMSHAFT_SOURCES_PORTS", "8080")]).unwrap();
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|id| &config.streams[&id.parse().unwrap()]);
+    let Source::Http(http) = &a.source else { panic!("{:?}", a.source) };
+    assert_eq!((http.url.request_url(), http.url.port(), login(a)), ("https://h/x?y=1", 443, Some(("u", "p"))));
+    assert_eq!((http.input, http.rate.as_f64(), http.tls), (Some(InputFormat::Jpeg), 0.5, TlsTrust::Insecure));
+    let reach = &a.sources.reach;
+    assert_eq!((reach.networks.len(), &reach.ports[..], a.sources.ca_file.is_some()), (2, &[8080][..], true));
+    for (stream, container) in [(b, Container::Mp4), (c, Container::MpegTs)] {
+        let Source::File(file) = &stream.source else { panic!("{:?}", stream.source) };
+        assert_eq!(file.container, container);
+    }
+    assert_eq!((&d.source, d.source.to_string().as_str()), (&Source::Push, "push:"));
+}
+
+#[test]
 fn a_request_body_is_a_stream_that_reads_nothing() {
     let base = "defaults: { transport: udp, username: u, password: '${SECRET}' }\nhardware: { policy: software }\n";
     let defaults = load_one(base).unwrap().defaults;
@@ -333,7 +373,7 @@ fn a_request_body_is_a_stream_that_reads_nothing() {
     insta::assert_snapshot!(stream_from_json(body, &defaults).unwrap_err(), @"
     request body:1: source: '${…}' is not expanded in a request: write the value itself; a '$' that stands for itself is '$$'
     request body:2: password_file: is not read for a request; send 'password' instead
-    request body:2: ttl: unknown key; known are source, username, password, password_file, transport, on_demand, policy, renditions, priority, node
+    request body:2: ttl: unknown key; known are source, input, rate, tls, username, password, password_file, transport, on_demand, policy, renditions, priority, node
     request body:2: username: is given twice, first at request body:2; remove one
     ");
     for bad in [&b"{"[..], b"", b"[]", b"5", b"\xff", b"{\"source\": null}"] {
@@ -367,7 +407,7 @@ fn secrets_are_never_shown() {
         "{ source: 'rtsp://u:hunter2-4711@h/', password: { hunter2-4711: 1 } }",
         "{ source: 'rtsp://h/', transport: '${SECRET}', on_demand: '${SECRET}', renditions: { a: { width: '${SECRET}' } } }",
         "{ source: '${SECRET}' }",
-        "{ source: 'http://u:hunter2-4711@h/' }",
+        "{ source: 'http://u:hunter2-4711@h/', transport: tcp }",
         "{ source: 'rtsp://h/', username: u, password: \"hunter2-4711\\n\" }",
         "{ source: 'rtsp://u:hunter2-4711%ff@h/' }",
         "rtsp://u:hunter2-4711@h/",

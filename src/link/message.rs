@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::{
-    AudioConfig, FrameHeader, Geometry, MediaTime, PacketHeader, PatternSource, RenditionSpec, SoundSpec, StillSpec,
-    Transport, VideoCodec, VideoConfig,
+    AudioConfig, Container, FrameHeader, Geometry, InputFormat, MediaTime, Pace, PacketHeader, PatternSource,
+    RenditionSpec, SoundSpec, StillSpec, TlsTrust, Transport, VideoCodec, VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
-use crate::sandbox::{Confined, Confinement};
+use crate::sandbox::{Confined, Confinement, Reach};
 
 /// Names a rendition within one pixels worker.
 pub type RenditionId = u32;
@@ -28,6 +28,80 @@ pub struct IngestTask {
     /// Milliseconds from PLAY to the first media.
     pub first_media_ms: u32,
     /// Milliseconds without media after which the camera counts as gone.
+    pub idle_ms: u32,
+    /// Where the camera may be.
+    pub reach: Reach,
+}
+
+/// Bytes that an ingest worker is to fetch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FetchTask {
+    /// Where from.
+    pub origin: Origin,
+    /// What the bytes are; `None`: what the answer's `Content-Type` says.
+    pub format: Option<InputFormat>,
+    /// Milliseconds from one poll of a JPEG to the next.
+    pub poll_ms: u32,
+    /// Milliseconds for connecting, up to the answer's head.
+    pub connect_ms: u32,
+    /// Milliseconds from there to the first media.
+    pub first_media_ms: u32,
+    /// Milliseconds without media after which the source counts as gone.
+    pub idle_ms: u32,
+}
+
+/// Where bytes are fetched from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Origin {
+    /// `http://` and `https://`.
+    Http(HttpOrigin),
+    /// A file, again and again.
+    File {
+        /// Its absolute path.
+        path: String,
+        /// The directories that it must lie in one of.
+        directories: Vec<String>,
+    },
+    /// [`ToWorker::Bytes`].
+    Link {
+        /// The `Content-Type` that they came with.
+        content_type: String,
+    },
+}
+
+/// A server of HTTP.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct HttpOrigin {
+    /// `http://host[:port]/path`, without credentials.
+    pub url: String,
+    /// The user name.
+    pub username: Option<String>,
+    /// The password.
+    pub password: Option<String>,
+    /// Where the server may be.
+    pub reach: Reach,
+    /// Whether its certificate counts.
+    pub tls: TlsTrust,
+    /// A file of certificates (PEM) that sign servers', in place of the system's.
+    pub ca_file: Option<String>,
+}
+
+impl std::fmt::Debug for HttpOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpOrigin").field("tls", &self.tls).finish_non_exhaustive()
+    }
+}
+
+/// A container that an engine is to take apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DemuxTask {
+    /// Which.
+    pub container: Container,
+    /// How its packets are let on.
+    pub pace: Pace,
+    /// Milliseconds to the first picture.
+    pub first_media_ms: u32,
+    /// Milliseconds without a picture after which the source counts as gone.
     pub idle_ms: u32,
 }
 
@@ -82,6 +156,11 @@ pub enum Role {
         /// The render node, e.g. `/dev/dri/renderD128`.
         device: String,
     },
+    /// `camshaft worker ingest`, for sources that are no RTSP sessions. Answered by [`FromWorker::Container`] and
+    /// [`FromWorker::Bytes`], or by pictures.
+    Fetch(FetchTask),
+    /// `camshaft-engine`, role demux: takes [`ToWorker::Bytes`] apart. Answered like an ingest worker's camera.
+    Demux(DemuxTask),
 }
 
 /// A use that can be made of a device. It counts only once a trial has proved it.
@@ -165,6 +244,10 @@ pub enum ToWorker {
         /// Where.
         stages: Candidate,
     },
+    /// Demux, and fetch from the link: the next bytes of the source, in the payload.
+    Bytes,
+    /// Demux, and fetch from the link: the bytes have come to their end.
+    EndOfBytes,
 }
 
 /// How much work a decoder on the CPU does: the steps of the overload ladder, each with those before it.
@@ -241,6 +324,8 @@ pub enum FailureKind {
     FramesMissing,
     /// The device reported success and gave pictures of another size.
     WrongSize,
+    /// The source is where camshaft must not go (`sources:`).
+    Denied,
 }
 
 impl FailureKind {
@@ -261,6 +346,7 @@ impl FailureKind {
             Self::StalePackets => "stale_packets",
             Self::FramesMissing => "frames_missing",
             Self::WrongSize => "wrong_size",
+            Self::Denied => "denied",
         }
     }
 
@@ -370,7 +456,16 @@ pub enum FromWorker {
         /// Whether the decoder says that it had to make up parts of it.
         flawed: bool,
     },
+    /// Fetch: what follows is bytes of this container, rather than pictures.
+    Container(Container),
+    /// Fetch: the next bytes of the source, in the payload; at most [`MAX_CHUNK`].
+    Bytes,
+    /// Fetch: the bytes have come to their end, and those of a file begin again.
+    EndOfBytes,
 }
+
+/// The most bytes of a [`FromWorker::Bytes`].
+pub const MAX_CHUNK: usize = 64 << 10;
 
 /// The most points of a [`FromWorker::Sample`].
 pub const MAX_SAMPLE_POINTS: usize = 160 * 90;

@@ -26,5 +26,5 @@ pub use request::{
     EncodeSpec, OutputRequest, OutputSpec, RateControl, RenditionRequest, RenditionSpec, StillSpec, resolve_size,
 };
 pub use sound::{AudioRequest, MAX_CHANNELS, MAX_SAMPLE_RATE, SoundCoding, SoundSpec};
-pub use source::{PatternSource, StreamId, Transport};
+pub use source::{Container, InputFormat, Pace, PatternSource, StreamId, TlsTrust, Transport};
 pub use time::{FrameGrid, FrameRate, MediaTime, WallClock};

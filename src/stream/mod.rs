@@ -7,9 +7,11 @@ mod consumer;
 mod context;
 mod facts;
 mod hls;
+mod intake;
 mod join;
 mod packets;
 mod pixels;
+mod push;
 mod registry;
 mod rendition;
 mod sound;
@@ -33,15 +35,17 @@ pub use consumer::PictureStream;
 pub use context::Context;
 pub use hls::{HlsSession, HlsSource};
 pub use packets::{PacketStream, Packets, SoundStream};
+pub use push::Push;
 pub use registry::{Put, Streams};
 pub use sound::SoundRequest;
 
 pub use crate::ring::Read;
 
-use crate::config::StreamSettings;
+use crate::config::{Source, StreamSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{
-    AudioConfig, AudioRequest, Frame, MediaTime, RenditionRequest, StillSpec, StreamId, VideoConfig, WallClock,
+    AudioConfig, AudioRequest, Frame, FrameRate, InputFormat, MediaTime, RenditionRequest, StillSpec, StreamId,
+    VideoConfig, WallClock,
 };
 use crate::metrics::StreamMetrics;
 use crate::output::Carrier;
@@ -54,6 +58,7 @@ use hls::HlsSessions;
 use pixels::{Accel, Command, Pixels, PixelsFacts, PixelsSetup};
 use rendition::RenditionKey;
 use sound::{SoundSetup, Sounds};
+use push::PushPort;
 use source::SourceTask;
 use status::{AccelStatus, LoadStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
 
@@ -88,6 +93,7 @@ pub struct Stream {
     tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     hls: HlsSessions,
     sounds: Sounds,
+    push: PushPort,
 }
 
 impl Stream {
@@ -100,7 +106,9 @@ impl Stream {
         let ring = Arc::new(Ring::new(context.ring_limits()));
         let demand = Arc::new(watch::Sender::new(0));
         let cancel = CancellationToken::new();
+        let (push, pushers) = PushPort::new();
         let source = SourceTask {
+            pushers,
             context: context.clone(),
             settings: settings.clone(),
             ring: ring.clone(),
@@ -145,6 +153,7 @@ impl Stream {
             tasks,
             hls,
             sounds,
+            push,
         })
     }
 
@@ -210,6 +219,21 @@ impl Stream {
         self.facts.get().audio
     }
 
+    /// Takes the place of the one who pushes this stream's media.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if somebody has it, or the stream comes from elsewhere.
+    pub fn push(&self, format: InputFormat, content_type: &str) -> Result<Push> {
+        if self.settings.source != Source::Push {
+            let message = format!(
+                "stream '{}' comes from elsewhere: what is pushed needs a stream whose source is push:",
+                self.id
+            );
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        self.push.begin(format, content_type)
+    }
+
     /// One picture as JPEG.
     ///
     /// # Errors
@@ -267,6 +291,7 @@ impl Stream {
             consumers: self.consumer_count() as u64,
             ring: RingStatus { seconds: ring.seconds, bytes: ring.bytes, joinable: ring.joinable },
             workers: WorkersStatus {
+                demux: facts.demux.and_then(|(pid, sandbox)| facts::worker_status(pid, facts.restarts, sandbox)),
                 ingest: facts.worker.and_then(|pid| facts::worker_status(pid, facts.restarts, facts.sandbox)),
                 pixels: pixels
                     .worker

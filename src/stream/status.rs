@@ -157,6 +157,8 @@ pub struct RingStatus {
 pub struct WorkersStatus {
     /// The process that reads the source.
     pub ingest: Option<WorkerStatus>,
+    /// The process that takes the source's container apart, if it has one.
+    pub demux: Option<WorkerStatus>,
     /// The process that decodes; null while nobody wants pixels.
     pub pixels: Option<WorkerStatus>,
     /// What makes sound, each form of it once; empty while nobody wants sound that has to be made.

@@ -25,3 +25,4 @@ mod rtsp;
 mod rtsp_protocol;
 mod sandbox;
 mod shutdown;
+mod sources;

@@ -111,7 +111,7 @@ impl Codec {
 
     /// Opens the codec with its private `options`; one that FFmpeg does not know is an error, not ignored.
     pub(super) fn open(&mut self, options: &[(&str, String)]) -> Result<()> {
-        let mut dictionary = Dictionary(ptr::null_mut());
+        let mut dictionary = Dictionary::new();
         for (key, value) in options {
             dictionary.set(key, value)?;
         }
@@ -179,10 +179,19 @@ fn c_string(text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::Unsupported(format!("a NUL in the option {text:?}")))
 }
 
-struct Dictionary(*mut ffi::AVDictionary);
+/// Options by name.
+pub(super) struct Dictionary(*mut ffi::AVDictionary);
 
 impl Dictionary {
-    fn set(&mut self, key: &str, value: &str) -> Result<()> {
+    pub(super) fn new() -> Self {
+        Self(ptr::null_mut())
+    }
+
+    pub(super) fn as_mut_ptr(&mut self) -> *mut *mut ffi::AVDictionary {
+        &mut self.0
+    }
+
+    pub(super) fn set(&mut self, key: &str, value: &str) -> Result<()> {
         let (key, value) = (c_string(key)?, c_string(value)?);
         // SAFETY: both are C strings, which FFmpeg copies; the dictionary is valid or null.
         check("set option", unsafe { ffi::av_dict_set(&mut self.0, key.as_ptr(), value.as_ptr(), 0) })?;

@@ -7,6 +7,7 @@
 mod buffer;
 mod codec;
 mod decoder;
+mod demuxer;
 mod device;
 mod encoder;
 mod error;
@@ -23,6 +24,7 @@ mod surfaces;
 mod vpp;
 
 pub use decoder::{Decoder, Omission, Refusal};
+pub use demuxer::{Demuxed, Demuxer, TrackCodec, TrackFacts};
 pub use device::Device;
 pub use encoder::{Encoder, EncoderSettings, PictureKind, Tuning};
 pub use error::{Error, Silence};

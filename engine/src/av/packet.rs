@@ -63,6 +63,33 @@ impl Packet {
         self.get().flags & ffi::AV_PKT_FLAG_KEY != 0
     }
 
+    /// How long it lasts; 0: unknown.
+    pub(super) fn duration(&self) -> i64 {
+        self.get().duration
+    }
+
+    /// Which stream of its container it belongs to.
+    pub(super) fn stream_index(&self) -> usize {
+        usize::try_from(self.get().stream_index).unwrap_or(usize::MAX)
+    }
+
+    /// Makes times of a container's units ones of [`MediaTime`].
+    pub(super) fn rescale(&mut self, time_base: ffi::AVRational) {
+        let ticks = ffi::AVRational { num: 1, den: MediaTime::HZ as c_int };
+        // SAFETY: the packet is valid; unknown times are left alone.
+        unsafe { ffi::av_packet_rescale_ts(self.raw.as_ptr(), time_base, ticks) };
+    }
+
+    /// Headers that replace those of its stream from this packet on.
+    pub(super) fn new_extradata(&self) -> Option<&[u8]> {
+        let mut size = 0;
+        let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_NEW_EXTRADATA;
+        // SAFETY: the packet is valid; the result is null or points to `size` bytes of its own.
+        let data = unsafe { ffi::av_packet_get_side_data(self.raw.as_ptr(), kind, &mut size) };
+        // SAFETY: as said; the packet is not changed while it is borrowed.
+        (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data, size) })
+    }
+
     pub(super) fn as_ptr(&self) -> *const ffi::AVPacket {
         self.raw.as_ptr()
     }

@@ -1,5 +1,6 @@
 //! What the worker can be.
 
+mod demux;
 mod gpu;
 mod gpu_time;
 mod link;
@@ -47,7 +48,8 @@ pub fn run(link: &mut Link) -> Result<(), End> {
             Some(driver) => probe::run(driver, link),
             None => Err(protocol("a probe is of a device")),
         },
-        Role::Ingest(_) => {
+        Role::Demux(task) => demux::run(&task, link),
+        Role::Ingest(_) | Role::Fetch(_) => {
             let message = "ingest runs in 'camshaft worker ingest', not in camshaft-engine";
             Err(End::failed(FailureKind::Unsupported, message))
         }

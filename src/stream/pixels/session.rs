@@ -321,6 +321,9 @@ impl Session {
             | FromWorker::Tried { .. }
             | FromWorker::TrialsDone
             | FromWorker::Probed(_)
+            | FromWorker::Container(_)
+            | FromWorker::Bytes
+            | FromWorker::EndOfBytes
             | FromWorker::Confined(_) => {
                 return Err(Failure::breach("something that only a worker of another role says"));
             }

@@ -13,6 +13,7 @@ mod process;
 mod relay;
 mod rtsp;
 mod stand_in;
+mod web;
 
 pub use browser::Browser;
 pub use camera::{Camera, hostile_camera};
@@ -26,6 +27,7 @@ pub use process::{children, command_output, kill, signal};
 pub use relay::{Relay, Tamper};
 pub use rtsp::RtspClient;
 pub use stand_in::StandIn;
+pub use web::{FfmpegServer, Nginx, hostile_server};
 
 use std::time::{Duration, Instant};
 

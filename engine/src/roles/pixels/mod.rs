@@ -84,6 +84,7 @@ pub fn run(task: &PixelsTask, gpu: Option<Gpu>, link: &mut Link) -> Result<(), E
             }
             ToWorker::Stop => return Ok(()),
             ToWorker::Begin(_) | ToWorker::Confine(_) => return Err(protocol("a worker's role is given once")),
+            ToWorker::Bytes | ToWorker::EndOfBytes => return Err(protocol("bytes are for a demuxer")),
         }
     }
 }
