@@ -15,6 +15,7 @@ use camshaft::media::{
     VideoConfig,
 };
 use camshaft::plan::{Backend, Candidate};
+use camshaft::sandbox::{Confinement, Confinements};
 use std::error::Error;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -43,12 +44,12 @@ fn main() -> Result<ExitCode> {
     let [short, long] = runtime.block_on(async {
         let environment: Vec<_> =
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LIBVA_")).collect();
-        let camera = record(&Spawner::start(programs.clone(), environment.clone())?).await?;
+        let camera = record(&Spawner::start(programs.clone(), environment.clone(), unconfined())?).await?;
         let mut counted = [0; 2];
         for (counted, length) in counted.iter_mut().zip(LENGTHS) {
             let counts = folder.path().join(format!("callgrind-{length}"));
             let engine = wrapper(&programs.engine, &counts)?;
-            let spawner = Spawner::start(Programs { engine, ..programs.clone() }, environment.clone())?;
+            let spawner = Spawner::start(Programs { engine, ..programs.clone() }, environment.clone(), unconfined())?;
             work(&spawner, &camera, length).await?;
             *counted = instructions(&counts)?;
         }
@@ -73,6 +74,18 @@ fn wrapper(engine: &Path, counts: &Path) -> Result<PathBuf> {
     std::fs::write(&path, script)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
     Ok(path)
+}
+
+/// valgrind does much that the sandbox forbids.
+fn unconfined() -> Confinements {
+    let wide = Confinement {
+        layers: Vec::new(),
+        memory: 8 << 30,
+        descriptors: 1024,
+        file_size: 1 << 30,
+        ..Confinement::default()
+    };
+    Confinements { ingest: wide.clone(), engine: wide }
 }
 
 /// The packets of a synthetic camera, in real time.
@@ -114,7 +127,7 @@ async fn work(spawner: &Arc<Spawner>, (config, packets): &Packets, length: usize
     let outbox = worker.outbox.clone();
     let feed = async {
         let plain = |message| (message, Bytes::new());
-        let task = PixelsTask { config: config.clone(), decode: here };
+        let task = PixelsTask { config: config.clone(), decode: here, sample_ticks: None };
         let begin = [
             plain(ToWorker::Begin(Role::Pixels(task))),
             plain(ToWorker::AddRendition { id: 0, spec, stages, after: None }),

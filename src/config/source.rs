@@ -8,9 +8,7 @@ use url::Url;
 use super::mistake::suggestion;
 use super::settings::Credentials;
 use crate::media::query::{parse_bitrate, parse_fps, parse_video_codec, whole};
-use crate::media::{
-    AudioCodec, Container, FrameRate, Geometry, InputFormat, PatternSource, TlsTrust, VideoCodec,
-};
+use crate::media::{AudioCodec, Container, FrameRate, Geometry, InputFormat, PatternSource, TlsTrust, VideoCodec};
 
 /// Schemes of the contract whose sources do not work yet.
 const UNBUILT: [&str; 6] = ["rtsps", "rtmp", "rtmps", "srt", "udp", "hls"];

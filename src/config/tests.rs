@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::*;
 use crate::media::{
-    Cadence, Container, FrameRate, Geometry, InputFormat, OutputRequest, PatternSource, PixelFormat, TlsTrust, Transport,
-    VideoCodec,
+    Cadence, Container, FrameRate, Geometry, InputFormat, OutputRequest, PatternSource, PixelFormat, TlsTrust,
+    Transport, VideoCodec,
 };
 use crate::plan::Policy;
 

@@ -44,8 +44,8 @@ pub use crate::ring::Read;
 use crate::config::{Source, StreamSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{
-    AudioConfig, AudioRequest, Frame, FrameRate, InputFormat, MediaTime, RenditionRequest, StillSpec, StreamId,
-    VideoConfig, WallClock,
+    AudioConfig, AudioRequest, Frame, InputFormat, MediaTime, RenditionRequest, StillSpec, StreamId, VideoConfig,
+    WallClock,
 };
 use crate::metrics::StreamMetrics;
 use crate::output::Carrier;
@@ -56,9 +56,9 @@ use context::take_place;
 use facts::SourceFacts;
 use hls::HlsSessions;
 use pixels::{Accel, Command, Pixels, PixelsFacts, PixelsSetup};
+use push::PushPort;
 use rendition::RenditionKey;
 use sound::{SoundSetup, Sounds};
-use push::PushPort;
 use source::SourceTask;
 use status::{AccelStatus, LoadStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
 
