@@ -29,7 +29,9 @@ RUN --mount=type=cache,target=/target \
 
 FROM docker.io/library/debian:trixie-slim
 ARG DRIVER_SUITE=trixie
-RUN --mount=type=bind,source=deploy/image/packages.sh,target=/tmp/packages.sh sh /tmp/packages.sh "$DRIVER_SUITE"
+# Copied, not mounted: older buildahs look at no mount to see whether a layer has changed.
+COPY deploy/image/packages.sh /usr/lib/camshaft/packages.sh
+RUN sh /usr/lib/camshaft/packages.sh "$DRIVER_SUITE"
 COPY --from=build /out/ /
 COPY deploy/image/camshaft.yaml /etc/camshaft/camshaft.yaml
 

@@ -81,7 +81,13 @@ fn a_device_is_judged_by_its_trials() {
     assert_eq!((checked.code, level), (0, "ok"), "{message}");
     assert!(message.contains("kernel driver i915") && message.contains("trials passed"), "{message}");
 
-    gpu.break_for_good(Call::EndDecode, 0, Action::Status(1));
+    let no_decoder = gpu.break_for_good(Call::EndDecode, 0, Action::Status(1));
+    let half = Checked::run(gpu.command(CAMSHAFT), "hardware: { policy: require-hardware }");
+    let (level, message) = half.about("renderD128");
+    assert!((half.code, level) == (0, "warning") && message.contains("what failed runs on the CPU"), "{message}");
+
+    gpu.mend(no_decoder);
+    gpu.break_for_good(Call::CreateContext, 0, Action::Status(1));
     let broken = Checked::run(gpu.command(CAMSHAFT), "hardware: { policy: require-hardware }");
     assert_eq!((broken.code, broken.about("renderD128").0), (1, "problem"));
 }

@@ -3,7 +3,8 @@
 24 cameras when a node is lost, refuses, or comes back. Needs HAProxy 3 (deploy/tools.sh haproxy) and root or user
 namespaces; leaves nothing behind.
 
-    nodes.py CAMSHAFT lost|refuses|balance
+    nodes.py CAMSHAFT lost|refuses
+    nodes.py - balance [FACTOR]       HAProxy's hash alone, without and with hash-balance-factor
 """
 
 import collections
@@ -337,18 +338,60 @@ def refuses(camshaft, folder):
     print(f"all {len(cameras)} cameras are served: HTTP retried {retried} times by HAProxy, RTSP {rtsp_retries} times by the client")
 
 
-def balance(camshaft, folder, factor):
-    """How even cameras are spread, and how many are used on two nodes, with two viewers each."""
-    changes = [("    hash-type consistent sdbm avalanche\n", f"    hash-type consistent sdbm avalanche\n    hash-balance-factor {factor}\n")] if factor else []
-    cluster = Cluster(camshaft, folder, haproxy_changes=changes)
-    viewers = []
-    for _ in range(2):
-        viewers += [HttpViewer(camera) for camera in CAMERAS]
-        eventually("every viewer has media", lambda: not without(viewers), lambda: without(viewers))
-    owners = cluster.owners(is_used)
-    counts = collections.Counter(node for nodes in owners.values() for node in nodes)
-    twice = sum(len(nodes) > 1 for nodes in owners.values())
-    print(f"hash-balance-factor {factor or 'none'}: {dict(sorted(counts.items()))}, max/mean {max(counts.values()) / (sum(counts.values()) / 3):.2f}, {twice} cameras on two nodes")
+class Listeners(Cluster):
+    """In the place of camshafts: they note which camera is asked of whom, and keep the connection."""
+
+    def __init__(self, haproxy_changes):
+        self.asked, self.kept = [], []
+        run("ip", "link", "set", "lo", "up")
+        for address in [FRONT, *NODES.values()]:
+            run("ip", "address", "add", f"{address}/32", "dev", "lo")
+        for name, address in NODES.items():
+            for port in (8080, 8081, 8554):
+                listener = socket.create_server((address, port), backlog=256)
+                threading.Thread(target=self.serve, args=(name, port, listener), daemon=True).start()
+        threading.Thread(target=serve_dns, daemon=True).start()
+        self.folder = Path(tempfile.mkdtemp())
+        self.haproxy([*haproxy_changes, ("bind :", f"bind {FRONT}:")])
+        eventually("HAProxy sees the nodes", self.sees_all)
+
+    def serve(self, name, port, listener):
+        while True:
+            connection = listener.accept()[0]
+            path = connection.recv(4096).decode().split(" ")[1:2]
+            if port == 8080 and path:
+                self.asked.append((path[0].split("/")[3], name))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+                self.kept.append(connection)
+            else:
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                connection.close()
+
+
+def balance(_camshaft, _folder, factor="none"):
+    """How even HAProxy spreads cameras with two viewers each, and how many of them it sends to two nodes."""
+    hashing = "    hash-type consistent sdbm avalanche\n"
+    changes = [(hashing, f"{hashing}    hash-balance-factor {factor}\n")] if factor != "none" else []
+    cluster = Listeners(changes)
+    for count in (12, 24, 48):
+        cluster.asked.clear()
+        clients = []
+        for number in range(2 * count):
+            client = socket.create_connection((FRONT, 8080))
+            client.sendall(f"GET /v1/streams/cam{number % count:02}/live.ts HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            client.recv(100)
+            clients.append(client)
+        owners = collections.defaultdict(set)
+        for camera, node in cluster.asked:
+            owners[camera].add(node)
+        decoded = collections.Counter(node for nodes in owners.values() for node in nodes)
+        twice = sum(len(nodes) > 1 for nodes in owners.values())
+        shares = "/".join(str(decoded[node]) for node in NODES)
+        print(f"factor {factor}, {count} cameras: {shares}, max/mean {max(decoded.values()) * 3 / count:.2f}, on two nodes {twice}")
+        for held in clients + cluster.kept:
+            held.close()
+        cluster.kept.clear()
+        time.sleep(1)
 
 
 def main():
