@@ -26,3 +26,4 @@ mod rtsp_protocol;
 mod sandbox;
 mod shutdown;
 mod sources;
+mod thrift;
