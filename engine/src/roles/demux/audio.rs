@@ -1,7 +1,7 @@
 //! A container's audio track as camshaft has it: frames without headers, what they are read with beside them.
 
-use bytes::Bytes;
-use camshaft::media::{AudioCodec, AudioConfig};
+use bytes::{Buf, Bytes, BytesMut};
+use camshaft::media::{AudioCodec, AudioConfig, MediaTime};
 
 use crate::av::{TrackCodec, TrackFacts};
 
@@ -9,25 +9,44 @@ use crate::av::{TrackCodec, TrackFacts};
 const SAMPLE_RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
+/// Samples of a frame of AAC (ISO/IEC 14496-3 §4.5.2.1).
+const AAC_SAMPLES: i64 = 1024;
+/// The longest ADTS frame: `frame_length` has 13 bits.
+const LONGEST_ADTS: usize = 1 << 13;
+
 /// An audio track.
 pub(super) struct Audio {
     config: Option<AudioConfig>,
     framing: Framing,
+    /// The beginning of an ADTS frame whose end is in the next packet.
+    rest: BytesMut,
+    /// When that one is due.
+    due: Option<MediaTime>,
+}
+
+/// A frame without a header, and when it is heard.
+pub(super) struct Heard {
+    pub(super) data: Bytes,
+    pub(super) pts: MediaTime,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Bare,
-    /// Each frame behind an ADTS header (ISO/IEC 13818-7 §6.2), which says what it is read with.
+    /// Each frame behind an ADTS header (ISO/IEC 13818-7 §6.2), which says what it is read with; packets hold several.
     Adts,
 }
 
 impl Audio {
+    fn new(config: Option<AudioConfig>, framing: Framing) -> Self {
+        Self { config, framing, rest: BytesMut::new(), due: None }
+    }
+
     /// The track that `facts` describe, if it is audio that is carried and its parameters are possible.
     pub(super) fn of(facts: &TrackFacts) -> Option<Self> {
         let codec = match facts.codec {
             TrackCodec::Aac if facts.extradata.is_empty() => {
-                return Some(Self { config: None, framing: Framing::Adts });
+                return Some(Self::new(None, Framing::Adts));
             }
             TrackCodec::Aac => AudioCodec::Aac,
             TrackCodec::PcmMulaw => AudioCodec::PcmMulaw,
@@ -43,7 +62,7 @@ impl Audio {
         };
         let (sample_rate, channels) = (facts.sample_rate, facts.channels);
         let config = AudioConfig { codec, sample_rate, channels, specific, rfc6381 };
-        is_possible(&config).then_some(Self { config: Some(config), framing: Framing::Bare })
+        is_possible(&config).then(|| Self::new(Some(config), Framing::Bare))
     }
 
     /// What the frames are read with, once that is known.
@@ -51,16 +70,37 @@ impl Audio {
         self.config.as_ref()
     }
 
-    /// The frame in a packet.
-    pub(super) fn take(&mut self, data: &Bytes) -> Option<Bytes> {
-        if self.framing == Framing::Bare {
-            return (!data.is_empty()).then(|| data.clone());
+    /// The frames in a packet of this time.
+    pub(super) fn take(&mut self, data: &Bytes, pts: MediaTime) -> Vec<Heard> {
+        match self.framing {
+            Framing::Bare if data.is_empty() => vec![],
+            Framing::Bare => vec![Heard { data: data.clone(), pts }],
+            Framing::Adts => self.take_adts(data, pts),
         }
-        let (config, header) = read_adts(data)?;
-        if is_possible(&config) {
-            self.config = Some(config);
+    }
+
+    fn take_adts(&mut self, data: &[u8], pts: MediaTime) -> Vec<Heard> {
+        let mut frames = Vec::new();
+        let mut due = self.due.filter(|_| !self.rest.is_empty()).unwrap_or(pts);
+        self.rest.extend_from_slice(data);
+        while self.rest.len() >= ADTS_HEADER {
+            let Some(header) = read_adts(&self.rest).filter(|header| is_possible(&header.config)) else {
+                // Lost its place: the next frame begins where the next header does.
+                self.rest.advance(1);
+                continue;
+            };
+            if self.rest.len() < header.frame {
+                break;
+            }
+            let data = self.rest.split_to(header.frame).freeze().slice(header.length..);
+            let lasts = AAC_SAMPLES * MediaTime::HZ / i64::from(header.config.sample_rate);
+            self.config = Some(header.config);
+            frames.push(Heard { data, pts: due });
+            due = due.offset(lasts);
         }
-        Some(data.slice(header..)).filter(|frame| !frame.is_empty())
+        self.due = Some(due);
+        debug_assert!(self.rest.len() <= LONGEST_ADTS);
+        frames
     }
 }
 
@@ -68,13 +108,25 @@ fn is_possible(config: &AudioConfig) -> bool {
     (7_350..=96_000).contains(&config.sample_rate) && (1..=8).contains(&config.channels)
 }
 
-/// What an ADTS header says, and its length.
-fn read_adts(frame: &[u8]) -> Option<(AudioConfig, usize)> {
-    let &[0xff, sync, b2, b3, ..] = frame else { return None };
+/// An ADTS header without its checksum, in bytes.
+const ADTS_HEADER: usize = 7;
+
+/// What an ADTS header says.
+struct AdtsHeader {
+    config: AudioConfig,
+    /// Its own length.
+    length: usize,
+    /// That of the frame, the header included.
+    frame: usize,
+}
+
+fn read_adts(bytes: &[u8]) -> Option<AdtsHeader> {
+    let &[0xff, sync, b2, b3, b4, b5, ..] = bytes else { return None };
     if sync & 0xf6 != 0xf0 {
         return None;
     }
-    let header = if sync & 1 == 1 { 7 } else { 9 };
+    let length = if sync & 1 == 1 { ADTS_HEADER } else { ADTS_HEADER + 2 };
+    let frame = usize::from(b3 & 3) << 11 | usize::from(b4) << 3 | usize::from(b5 >> 5);
     let (object, rate, channels) = ((b2 >> 6) + 1, (b2 >> 2) & 15, (b2 & 1) << 2 | b3 >> 6);
     let sample_rate = *SAMPLE_RATES.get(usize::from(rate))?;
     // AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1): 5 bits of object type, 4 of rate, 4 of channels.
@@ -87,7 +139,7 @@ fn read_adts(frame: &[u8]) -> Option<(AudioConfig, usize)> {
         specific: Bytes::copy_from_slice(&specific),
         rfc6381: format!("mp4a.40.{object}"),
     };
-    (frame.len() >= header).then_some((config, header))
+    (frame > length).then_some(AdtsHeader { config, length, frame })
 }
 
 #[cfg(test)]
@@ -101,11 +153,17 @@ mod tests {
         let facts =
             TrackFacts { codec: TrackCodec::Aac, extradata: vec![], sample_rate: 0, channels: 0, frame_rate: None };
         let mut audio = Audio::of(&facts).unwrap();
-        assert_eq!(audio.take(&frame).as_deref(), Some(&[7, 8][..]));
+        let [first, second] = [&frame[..], &frame[..5]].map(Bytes::copy_from_slice);
+        let packet = Bytes::from([&b"?"[..], &frame, &frame, &first, &second].concat());
+        let heard = audio.take(&packet, MediaTime(0));
+        let times: Vec<i64> = heard.iter().map(|heard| heard.pts.0).collect();
+        assert!(heard.iter().all(|heard| heard.data[..] == [7, 8]));
+        assert_eq!(times, [0, 2089, 4178], "three whole frames");
+        let heard = audio.take(&frame.slice(5..), MediaTime(9000));
+        assert_eq!((heard.len(), heard[0].pts.0), (1, 6267), "one that began in the packet before");
         let config = audio.config().unwrap();
         assert_eq!((config.sample_rate, config.channels, &config.specific[..]), (44_100, 2, &[0x12, 0x10][..]));
-        assert_eq!(audio.take(&frame.slice(..7)), None);
-        assert_eq!(audio.take(&Bytes::from_static(b"\0\0\0\0\0\0\0\0")), None);
+        assert!(audio.take(&Bytes::from_static(b"\0\0\0\0\0\0\0\0"), MediaTime(0)).is_empty());
     }
 
     #[test]

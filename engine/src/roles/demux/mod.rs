@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::{End, Link};
 use crate::av::{self, Demuxed, Demuxer};
-use audio::Audio;
+use audio::{Audio, Heard};
 use input::{Input, Patience};
 use pacing::Pacer;
 use video::{AccessUnit, Video};
@@ -114,7 +114,7 @@ impl Times {
 enum Part {
     Nothing,
     Video(AccessUnit, Times),
-    Audio(Bytes, Times),
+    Audio(Vec<Heard>, Times),
 }
 
 /// The tracks of one container that are carried: the first of either kind in a codec that camshaft has.
@@ -146,7 +146,7 @@ impl Tracks {
         }
         match &mut self.audio {
             Some((index, audio)) if *index == track => {
-                Ok(audio.take(&data).map_or(Part::Nothing, |frame| Part::Audio(frame, times)))
+                Ok(times.pts.or(times.dts).map_or(Part::Nothing, |pts| Part::Audio(audio.take(&data, pts), times)))
             }
             _ => Ok(Part::Nothing),
         }
@@ -214,7 +214,7 @@ impl Output {
             Part::Video(unit, times) => self.send_video(unit, times, tracks, input),
             // Whoever joins at the first picture is to have its sound, and none from before.
             Part::Audio(..) if self.video.is_none() => Ok(()),
-            Part::Audio(frame, times) => self.send_audio(&frame, times, tracks, input),
+            Part::Audio(frames, times) => self.send_audio(&frames, times, tracks, input),
         }
     }
 
@@ -240,16 +240,19 @@ impl Output {
         Ok(())
     }
 
-    fn send_audio(&mut self, frame: &Bytes, times: Times, tracks: &Tracks, input: &mut Input) -> Result<(), End> {
-        let Some(pts) = times.pts.or(times.dts) else { return Ok(()) };
+    fn send_audio(&mut self, frames: &[Heard], times: Times, tracks: &Tracks, input: &mut Input) -> Result<(), End> {
         self.announce_audio(tracks, input)?;
         if self.audio.is_none() {
             return Ok(());
         }
-        let pts = pts.offset(self.shift_at(pts));
-        self.end = self.end.max(pts.offset(times.duration.clamp(0, MediaTime::HZ)));
-        let header = PacketHeader { track: Track::Audio, pts, dts: pts, keyframe: true, wall: WallClock::now() };
-        input.send(&FromWorker::Packet(header), frame)
+        for Heard { data, pts } in frames {
+            let pts = pts.offset(self.shift_at(*pts));
+            let lasts = times.duration.clamp(0, MediaTime::HZ) / frames.len().max(1) as i64;
+            self.end = self.end.max(pts.offset(lasts));
+            let header = PacketHeader { track: Track::Audio, pts, dts: pts, keyframe: true, wall: WallClock::now() };
+            input.send(&FromWorker::Packet(header), data)?;
+        }
+        Ok(())
     }
 
     /// What this round's times are moved by, if one at `dts` is its first.
