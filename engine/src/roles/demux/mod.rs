@@ -146,7 +146,7 @@ impl Tracks {
         }
         match &mut self.audio {
             Some((index, audio)) if *index == track => {
-                Ok(times.pts.or(times.dts).map_or(Part::Nothing, |pts| Part::Audio(audio.take(&data, pts), times)))
+                Ok(Part::Audio(audio.take(&data, times.pts.or(times.dts)), times))
             }
             _ => Ok(Part::Nothing),
         }
