@@ -197,8 +197,9 @@ fn mjpeg_over_http_is_decoded_on_the_gpu() {
     let server = Camshaft::start_on(&gpu, "", &yaml(&peer.url, ", input: mjpeg"));
     let before = gpu.count(Counter::JpegDecoded);
     expect_pictures(&server, "cam", 20);
+    let status = server.status("cam");
+    assert_eq!(status["accel"]["decode"], "hardware", "{status}");
     assert!(gpu.count(Counter::JpegDecoded) >= before + 20);
-    assert_eq!(server.status("cam")["accel"]["decode"], "hardware");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(super) struct Audio {
     framing: Framing,
     /// The beginning of an ADTS frame whose end is in the next packet.
     rest: BytesMut,
-    /// When that one is due.
+    /// When the next one is due.
     due: Option<MediaTime>,
 }
 
@@ -70,18 +70,19 @@ impl Audio {
         self.config.as_ref()
     }
 
-    /// The frames in a packet of this time.
-    pub(super) fn take(&mut self, data: &Bytes, pts: MediaTime) -> Vec<Heard> {
+    /// The frames in a packet of this time; of several in a unit of the container, the first one alone has one.
+    pub(super) fn take(&mut self, data: &Bytes, pts: Option<MediaTime>) -> Vec<Heard> {
         match self.framing {
             Framing::Bare if data.is_empty() => vec![],
-            Framing::Bare => vec![Heard { data: data.clone(), pts }],
+            Framing::Bare => pts.map(|pts| Heard { data: data.clone(), pts }).into_iter().collect(),
             Framing::Adts => self.take_adts(data, pts),
         }
     }
 
-    fn take_adts(&mut self, data: &[u8], pts: MediaTime) -> Vec<Heard> {
+    fn take_adts(&mut self, data: &[u8], pts: Option<MediaTime>) -> Vec<Heard> {
         let mut frames = Vec::new();
-        let mut due = self.due.filter(|_| !self.rest.is_empty()).unwrap_or(pts);
+        let goes_on = self.due.filter(|_| !self.rest.is_empty());
+        let Some(mut due) = goes_on.or(pts).or(self.due) else { return frames };
         self.rest.extend_from_slice(data);
         while self.rest.len() >= ADTS_HEADER {
             let Some(header) = read_adts(&self.rest).filter(|header| is_possible(&header.config)) else {
@@ -155,15 +156,16 @@ mod tests {
         let mut audio = Audio::of(&facts).unwrap();
         let [first, second] = [&frame[..], &frame[..5]].map(Bytes::copy_from_slice);
         let packet = Bytes::from([&b"?"[..], &frame, &frame, &first, &second].concat());
-        let heard = audio.take(&packet, MediaTime(0));
+        let heard = audio.take(&packet, Some(MediaTime(0)));
         let times: Vec<i64> = heard.iter().map(|heard| heard.pts.0).collect();
         assert!(heard.iter().all(|heard| heard.data[..] == [7, 8]));
         assert_eq!(times, [0, 2089, 4178], "three whole frames");
-        let heard = audio.take(&frame.slice(5..), MediaTime(9000));
+        let heard = audio.take(&frame.slice(5..), Some(MediaTime(9000)));
         assert_eq!((heard.len(), heard[0].pts.0), (1, 6267), "one that began in the packet before");
+        assert_eq!(audio.take(&frame, None)[0].pts.0, 8356, "one without a time");
         let config = audio.config().unwrap();
         assert_eq!((config.sample_rate, config.channels, &config.specific[..]), (44_100, 2, &[0x12, 0x10][..]));
-        assert!(audio.take(&Bytes::from_static(b"\0\0\0\0\0\0\0\0"), MediaTime(0)).is_empty());
+        assert!(audio.take(&Bytes::from_static(b"\0\0\0\0\0\0\0\0"), Some(MediaTime(0))).is_empty());
     }
 
     #[test]

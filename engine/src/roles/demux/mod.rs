@@ -146,7 +146,7 @@ impl Tracks {
         }
         match &mut self.audio {
             Some((index, audio)) if *index == track => {
-                Ok(times.pts.or(times.dts).map_or(Part::Nothing, |pts| Part::Audio(audio.take(&data, pts), times)))
+                Ok(Part::Audio(audio.take(&data, times.pts.or(times.dts)), times))
             }
             _ => Ok(Part::Nothing),
         }
@@ -186,6 +186,10 @@ struct Output {
     end: MediaTime,
     last_dts: Option<MediaTime>,
     interval: i64,
+    /// Where the sound that was sent ends.
+    heard: MediaTime,
+    /// Where that of the round before ended: files begin with sound from before their first picture.
+    floor: MediaTime,
 }
 
 impl Output {
@@ -199,6 +203,8 @@ impl Output {
             end: MediaTime(0),
             last_dts: None,
             interval: USUAL_INTERVAL,
+            heard: MediaTime(i64::MIN),
+            floor: MediaTime(i64::MIN),
         }
     }
 
@@ -206,6 +212,7 @@ impl Output {
     fn begin_again(&mut self) {
         self.shift = None;
         self.last_dts = None;
+        self.floor = self.heard;
     }
 
     fn send(&mut self, part: Part, tracks: &Tracks, input: &mut Input) -> Result<(), End> {
@@ -248,7 +255,11 @@ impl Output {
         for Heard { data, pts } in frames {
             let pts = pts.offset(self.shift_at(*pts));
             let lasts = times.duration.clamp(0, MediaTime::HZ) / frames.len().max(1) as i64;
-            self.end = self.end.max(pts.offset(lasts));
+            if pts < self.floor {
+                continue;
+            }
+            self.heard = pts.offset(lasts);
+            self.end = self.end.max(self.heard);
             let header = PacketHeader { track: Track::Audio, pts, dts: pts, keyframe: true, wall: WallClock::now() };
             input.send(&FromWorker::Packet(header), data)?;
         }
