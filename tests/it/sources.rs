@@ -434,8 +434,9 @@ fn bad_input_is_named_and_costs_nobody_else() {
 fn a_dead_demuxer_is_replaced_and_others_do_not_notice() {
     let (clip, nginx) = (clip(), Nginx::start());
     remux(&clip, &nginx.file("clip.ts"), &[]);
-    let server =
-        Camshaft::start(&(yaml(&nginx.url("clip.ts"), "") + "  other: { source: \"test:?width=320&height=180\" }\n"));
+    let streams = yaml(&nginx.url("clip.ts"), "") + "  other: { source: \"test:?width=320&height=180\" }\n";
+    // The clip ends by itself as well, and each end would double the wait.
+    let server = Camshaft::start_with("limits: { backoff_max: 500ms }\n", &streams);
     server.wait_live("cam");
     let pid = server.wait_status("cam", "its demuxer", |status| status["workers"]["demux"]["pid"].is_u64())["workers"]
         ["demux"]["pid"]
