@@ -7,9 +7,11 @@ mod logs;
 mod plan;
 mod probe;
 mod serve;
+mod shell;
+mod streams;
 mod worker;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Owns the GPU so that camera applications don't have to: pulls each camera once, decodes once, serves everyone.
@@ -32,6 +34,14 @@ enum Command {
     Live(live::Args),
     /// Show what would run where, and why not elsewhere.
     Plan(plan::Args),
+    /// Show and change the streams of a running service.
+    Streams(streams::Args),
+    /// Print a configuration with every key.
+    Config(shell::Config),
+    /// Print a script that completes commands and options.
+    Completions(shell::Completions),
+    /// Write manual pages.
+    Man(shell::Man),
     /// Measure the service against the ffmpeg processes it replaces.
     Bench(bench::Args),
     /// Used by the service itself to start its processes.
@@ -47,6 +57,10 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Live(args) => live::run(args),
         Command::Plan(args) => plan::run(args),
+        Command::Streams(args) => streams::run(args),
+        Command::Config(args) => shell::config(&args),
+        Command::Completions(args) => shell::completions(&args, Cli::command()),
+        Command::Man(args) => shell::man(&args, Cli::command()),
         Command::Bench(args) => bench::run(args),
         Command::Worker(args) => return worker::run(args),
     };

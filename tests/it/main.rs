@@ -8,6 +8,7 @@ mod api;
 mod audio;
 mod cameras;
 mod check;
+mod commands;
 mod deploy;
 mod devices;
 mod fallback;
