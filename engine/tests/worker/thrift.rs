@@ -70,9 +70,9 @@ fn pictures_that_nothing_refers_to_are_left_out_between_those_that_are_taken() {
     let (out, decoded) = play(&clip, at(5));
     assert_whole(&clip, &out);
     assert!((70..=90).contains(&decoded), "{decoded} of 150 were decoded");
-    // At 20 a second there is no slot to spare.
+    // At 20 a second they are needed, but for those whose slot is taken already.
     let (_, decoded) = play(&clip, at(20));
-    assert!(decoded > 140, "{decoded} of 150 were decoded");
+    assert!((120..150).contains(&decoded), "{decoded} of 150 were decoded");
 }
 
 #[test]

@@ -76,8 +76,11 @@ impl Camshaft {
     /// The text of a configuration.
     pub fn yaml(sections: &str, streams: &str) -> String {
         // Cameras of tests live on this machine.
-        let sources =
-            if sections.contains("sources:") { "" } else { "sources: { allow: [\"127.0.0.0/8\", \"::1\", \"10.192.0.0/10\"] }\n" };
+        let sources = if sections.contains("sources:") {
+            ""
+        } else {
+            "sources: { allow: [\"127.0.0.0/8\", \"::1\", \"10.192.0.0/10\"] }\n"
+        };
         let streams = if streams.trim().is_empty() { "streams: {}".to_owned() } else { format!("streams:\n{streams}") };
         format!(
             "server: {{ http: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", rtsp: \"127.0.0.1:0\" }}\n{sources}{sections}\n{streams}\n"
