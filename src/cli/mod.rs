@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod frigate_config;
 mod live;
 mod logs;
 mod plan;
@@ -34,6 +35,8 @@ enum Command {
     Plan(plan::Args),
     /// Measure the service against the ffmpeg processes it replaces.
     Bench(bench::Args),
+    /// Make camshaft's configuration of Frigate's, and change Frigate's to read from camshaft.
+    FrigateConfig(frigate_config::Args),
     /// Used by the service itself to start its processes.
     #[command(hide = true)]
     Worker(worker::Args),
@@ -48,6 +51,7 @@ pub fn run() -> ExitCode {
         Command::Live(args) => live::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::FrigateConfig(args) => frigate_config::run(args),
         Command::Worker(args) => return worker::run(args),
     };
     match result {

@@ -14,6 +14,7 @@ mod fallback;
 mod faults;
 mod first_picture;
 mod frigate;
+mod frigate_config;
 mod hardware;
 mod hls;
 mod matrix;

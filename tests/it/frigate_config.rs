@@ -1,0 +1,92 @@
+//! `camshaft frigate-config`: what becomes of users' files, and that both sides take it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use camshaft::config::{Document, Lookups, load};
+use camshaft::frigate::{Conversion, Service, convert};
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/frigate");
+
+/// Users' files.
+fn files() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(GOLDEN).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yml"));
+    files.sort();
+    assert!(files.len() >= 7, "{files:?}");
+    files
+}
+
+fn converted(path: &Path, service: &Service) -> (String, Conversion) {
+    let text = fs::read_to_string(path).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let conversion = convert(name, &text, service).unwrap_or_else(|remark| panic!("{name}: {remark}"));
+    (text, conversion)
+}
+
+fn in_one_pod() -> Service {
+    Service::new("http://127.0.0.1:8080", Some("rtsp://127.0.0.1:18554")).unwrap()
+}
+
+fn load_camshaft(text: &str) -> camshaft::config::Config {
+    let documents = [Document { name: "camshaft.yaml".into(), text }];
+    let lookups = Lookups {
+        env: &|name| name.starts_with("FRIGATE_").then(|| "10.9.9.9".to_owned()),
+        file: &|_| unreachable!("no password is in a file"),
+        env_overrides: &[],
+    };
+    load(&documents, &lookups).unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"))
+}
+
+#[test]
+fn every_file_becomes_what_it_became_before() {
+    for path in files() {
+        let (_, conversion) = converted(&path, &in_one_pod());
+        let lines = |kind: &str, remarks: &[camshaft::frigate::Remark]| -> String {
+            remarks.iter().map(|remark| format!("{kind}: {remark}\n")).collect()
+        };
+        let (notes, refusals) = (lines("note", &conversion.notes), lines("not carried over", &conversion.refusals));
+        let all = format!("{}---\n{}---\n{notes}{refusals}", conversion.camshaft, conversion.diff);
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        insta::with_settings!({ snapshot_path => GOLDEN, prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(name, all);
+        });
+    }
+}
+
+#[test]
+fn camshaft_loads_what_it_is_given() {
+    for service in [in_one_pod(), Service::new("http://camshaft:8080", None).unwrap()] {
+        for path in files() {
+            let (_, conversion) = converted(&path, &service);
+            let config = load_camshaft(&conversion.camshaft);
+            assert!(!config.streams.is_empty(), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn what_is_not_changed_stays_byte_for_byte() {
+    for path in files() {
+        let (text, conversion) = converted(&path, &in_one_pod());
+        serde_saphyr::from_str::<serde_json::Value>(&conversion.frigate)
+            .unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), conversion.frigate));
+        // Every line that the diff does not name is there, in its order, whatever ends it.
+        let crlf = text.replace('\n', "\r\n");
+        let again = convert("crlf", &crlf, &in_one_pod()).unwrap();
+        assert_eq!(again.frigate, conversion.frigate.replace('\n', "\r\n"), "{}", path.display());
+        let kept: Vec<&str> = conversion.frigate.lines().filter(|line| text.lines().any(|old| old == *line)).collect();
+        let removed = conversion.diff.lines().skip(2).filter(|line| line.starts_with('-')).count();
+        assert!(kept.len() + removed >= text.lines().count(), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_second_run_changes_nothing_more() {
+    for path in files() {
+        let (_, first) = converted(&path, &in_one_pod());
+        let again = convert("again", &first.frigate, &in_one_pod());
+        let Ok(again) = again else { continue };
+        assert_eq!(again.frigate, first.frigate, "{}", path.display());
+    }
+}
