@@ -55,8 +55,8 @@ const MAIN: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "frigate", "events", "rtsp", "http", "stream", "job", "hw", "output", "ingest", "sandbox", "link", "config", "plan",
-            "metrics", "fanout", "ring", "media", "error",
+            "frigate", "events", "rtsp", "http", "stream", "job", "hw", "output", "ingest", "sandbox", "link",
+            "config", "plan", "metrics", "fanout", "ring", "media", "error",
         ],
     ),
     ("lib", &[]),

@@ -95,7 +95,6 @@ fn read(path: &Path) -> Result<String> {
 /// A new file is for its owner only: it may hold passwords.
 fn write(path: &Path, text: &str) -> Result<()> {
     let cannot = |error| Error::invalid(format!("cannot write {}", path.display())).with_source(error);
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(cannot)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(cannot)?;
     file.write_all(text.as_bytes()).map_err(cannot)
 }

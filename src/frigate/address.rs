@@ -32,7 +32,9 @@ impl Template {
             let (name, after) = inner.ok_or("has a single brace; Frigate wants '{{' or '}}' for one")?;
             let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
             if !name.starts_with("FRIGATE_") || !is_name || names.len() == MOST {
-                return Err("has braces around something else than a variable FRIGATE_…; Frigate replaces only those".into());
+                return Err(
+                    "has braces around something else than a variable FRIGATE_…; Frigate replaces only those".into()
+                );
             }
             out.extend(char::from_u32(FIRST + names.len() as u32));
             names.push(name.to_owned());

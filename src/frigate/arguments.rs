@@ -74,12 +74,16 @@ pub fn reading(node: Option<&Node>) -> Result<Reading, String> {
             ("-rtsp_transport", _) => match rest.next() {
                 Some("tcp") => {}
                 Some("udp") => reading.udp = true,
-                other => return Err(format!("-rtsp_transport {}: camshaft has tcp and udp", other.unwrap_or_default())),
+                other => {
+                    return Err(format!("-rtsp_transport {}: camshaft has tcp and udp", other.unwrap_or_default()));
+                }
             },
             ("-f", _) => reading.input = format(rest.next().unwrap_or_default())?,
             _ => {
                 let shown: String = word.chars().filter(|c| !c.is_control()).take(40).collect();
-                return Err(format!("camshaft has no counterpart of '{shown}'; remove it, or keep this camera as it is"));
+                return Err(format!(
+                    "camshaft has no counterpart of '{shown}'; remove it, or keep this camera as it is"
+                ));
             }
         }
     }
@@ -98,7 +102,9 @@ fn of_preset(preset: &str) -> Result<Reading, String> {
         "preset-http-mjpeg-generic" => input("mjpeg"),
         "preset-http-jpeg-generic" => input("jpeg"),
         "preset-http-reolink" => input("flv"),
-        _ => Err("this preset is not one of Frigate 0.14 to 0.18; name one of those, or write its arguments out".into()),
+        _ => {
+            Err("this preset is not one of Frigate 0.14 to 0.18; name one of those, or write its arguments out".into())
+        }
     }
 }
 
@@ -111,7 +117,9 @@ fn format(name: &str) -> Result<Option<&'static str>, String> {
         "mp4" | "mov" => Ok(Some("mp4")),
         "mpjpeg" | "mjpeg" => Ok(Some("mjpeg")),
         "image2" | "image2pipe" => Ok(Some("jpeg")),
-        _ => Err("'-f' names a format that camshaft does not read; it reads flv, mpegts, mp4, mpjpeg and image2".into()),
+        _ => {
+            Err("'-f' names a format that camshaft does not read; it reads flv, mpegts, mp4, mpjpeg and image2".into())
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::address::{Address, Writer};
 use super::arguments::{self, Reading};
 use super::go2rtc::{Conversion, Go2rtc};
 use super::remark::Remark;
+use super::service::Service;
 use super::streams::{Connect, Detect};
 use super::yaml::{Entry, Node};
 
@@ -53,6 +54,7 @@ pub struct Camera<'d> {
 pub struct File<'d> {
     pub root: &'d Node,
     pub go2rtc: Go2rtc<'d>,
+    pub service: &'d Service,
 }
 
 impl<'d> File<'d> {
@@ -81,7 +83,8 @@ impl<'d> File<'d> {
             if let Some(arguments) = self.value(node, &["ffmpeg", "output_args", role])
                 && let Some(word) = arguments::hardware_in(arguments)
             {
-                let message = format!("'{word}' needs a GPU in Frigate; say it without, camshaft's pictures are in memory");
+                let message =
+                    format!("'{word}' needs a GPU in Frigate; say it without, camshaft's pictures are in memory");
                 return Err(refuse(arguments, &format!("ffmpeg.output_args.{role}"), &message));
             }
         }
@@ -105,7 +108,8 @@ impl<'d> File<'d> {
         let side = |name| match self.value(camera, &["detect", name]) {
             None => Ok(None),
             Some(node) => {
-                let number = node.text().and_then(|text| text.parse::<u32>().ok()).filter(|side| (1..=8192).contains(side));
+                let number =
+                    node.text().and_then(|text| text.parse::<u32>().ok()).filter(|side| (1..=8192).contains(side));
                 number.map(Some).ok_or_else(|| (node, format!("{name} must be a number of pixels")))
             }
         };
@@ -125,24 +129,36 @@ impl<'d> File<'d> {
             return Err(Remark::new(item.line, "", "an input has no path"));
         };
         let refuse = |node: &Node, key: &str, message: String| Remark::new(node.line, key, message);
+        if self.service.serves(text) {
+            let message = "is camshaft's already; convert the file that Frigate had before";
+            return Err(refuse(path, ".path", message.into()));
+        }
         let roles = roles(item, inputs).map_err(|message| refuse(item, ".roles", message))?;
         let arguments = item.get("input_args").or_else(|| self.value(camera, &["ffmpeg", "input_args"]));
         let address = Address::parse(text, Writer::Frigate).map_err(|why| refuse(path, ".path", why))?;
         if let Some(name) = self.go2rtc.name_in(&address) {
             let resolved = self.go2rtc.resolve(&name).map_err(|why| refuse(path, ".path", why))?;
             let (name, conversion) = (Some(resolved.name), resolved.conversion);
-            return Ok(Input { node: item, roles, address: resolved.address, reading: Reading::default(), name, conversion });
+            return Ok(Input {
+                node: item,
+                roles,
+                address: resolved.address,
+                reading: Reading::default(),
+                name,
+                conversion,
+            });
         }
         if !["rtsp", "http", "https"].contains(&address.scheme.as_str()) {
-            let message = format!("camshaft does not read {}:// yet; give the camera's rtsp:// or http://", address.scheme);
+            let message =
+                format!("camshaft does not read {}:// yet; give the camera's rtsp:// or http://", address.scheme);
             return Err(refuse(path, ".path", message));
         }
         if address.is_loopback() {
             let message = "is a service of Frigate's own pod, but no stream of go2rtc; camshaft cannot tell what it is";
             return Err(refuse(path, ".path", message.into()));
         }
-        let reading = arguments::reading(arguments)
-            .map_err(|why| refuse(arguments.unwrap_or(item), ".input_args", why))?;
+        let reading =
+            arguments::reading(arguments).map_err(|why| refuse(arguments.unwrap_or(item), ".input_args", why))?;
         Ok(Input { node: item, roles, address, reading, name: None, conversion: Conversion::default() })
     }
 }

@@ -25,11 +25,11 @@ impl<'t> Edits<'t> {
     pub fn set(&mut self, map: &Node, key: &str, value: &Written, behind: Option<&str>) {
         let value = value.in_notation(map);
         if let Some(entry) = map.own(key) {
+            let colon = self.text[entry.key_bytes.end..].find(':').unwrap_or_default() + entry.key_bytes.end + 1;
             match entry.node.bytes.is_empty() {
-                true => {
-                    let colon = self.text[entry.key_bytes.end..].find(':').unwrap_or_default() + entry.key_bytes.end + 1;
-                    self.change(colon..colon, format!(" {value}"));
-                }
+                true => self.change(colon..colon, format!(" {value}")),
+                // What stood in lines of its own comes into that of its key.
+                false if entry.node.is_block() => self.change(colon..entry.node.end(), format!(" {value}")),
                 false => self.replace(&entry.node, value),
             }
             return;
@@ -111,9 +111,8 @@ impl<'t> Edits<'t> {
 
     /// The first anchor that a change of `self` touches although somebody refers to it who stays, given all changes.
     pub fn shared(&self, all: &Self) -> Option<Remark> {
-        let covered = |alias: &Bytes| {
-            all.changes.iter().any(|(bytes, _)| bytes.start <= alias.start && alias.end <= bytes.end)
-        };
+        let covered =
+            |alias: &Bytes| all.changes.iter().any(|(bytes, _)| bytes.start <= alias.start && alias.end <= bytes.end);
         let touches = |anchor: &Anchor, bytes: &Bytes| bytes.start < anchor.bytes.end && bytes.end > anchor.bytes.start;
         let goes = |anchor: &Anchor, bytes: &Bytes| {
             bytes.start <= anchor.bytes.start && bytes.end >= anchor.bytes.end && anchor.aliases.iter().all(covered)
@@ -128,7 +127,7 @@ impl<'t> Edits<'t> {
 
     fn replace(&mut self, node: &Node, value: String) {
         let anchored = self.document.anchors.iter().find(|anchor| {
-            anchor.bytes.end == node.bytes.end && anchor.bytes.start < node.bytes.start && node.text().is_some()
+            anchor.bytes.end == node.bytes.end && anchor.bytes.start < node.bytes.start && !node.is_block()
         });
         let start = anchored.map_or(node.bytes.start, |anchor| anchor.bytes.start);
         self.change(start..node.bytes.end, value);

@@ -102,7 +102,11 @@ impl<'d> Go2rtc<'d> {
             match self.origin(text).map_err(in_go2rtc)? {
                 Origin::Camera(address) => return Ok(Resolved { name, address, conversion }),
                 Origin::Ffmpeg(Through::Camera(address), own) => {
-                    return Ok(Resolved { name, address, conversion: if conversion.video.is_some() { conversion } else { own } });
+                    return Ok(Resolved {
+                        name,
+                        address,
+                        conversion: if conversion.video.is_some() { conversion } else { own },
+                    });
                 }
                 Origin::Ffmpeg(Through::Name(next), own) => {
                     conversion = if conversion.video.is_some() { conversion } else { own };

@@ -74,12 +74,12 @@ impl<'t> Attempt<'t> {
     fn make(
         text: &'t str,
         document: &'t Document,
-        service: &Service,
+        service: &'t Service,
         refused: &mut BTreeMap<String, Remark>,
     ) -> Self {
         let mut attempt = Self { units: Vec::new(), streams: Streams::default(), notes: Vec::new() };
         let root = &document.root;
-        let file = File { root, go2rtc: Go2rtc::of(root) };
+        let file = File { root, go2rtc: Go2rtc::of(root), service };
         let mut unit = |key: String, change: &mut dyn FnMut(&mut Rewrite) -> Result<(), Remark>| {
             if refused.contains_key(&key) {
                 return;
@@ -141,7 +141,13 @@ impl<'t> Attempt<'t> {
         let mut refusals: Vec<Remark> = refused.into_values().collect();
         refusals.sort();
         notes.sort();
-        Ok(Conversion { camshaft: format!("{}{}{streams}", head(name, &streams), service.yaml()), frigate, diff, refusals, notes })
+        Ok(Conversion {
+            camshaft: format!("{}{}{streams}", head(name, &streams), service.yaml()),
+            frigate,
+            diff,
+            refusals,
+            notes,
+        })
     }
 }
 
@@ -151,11 +157,13 @@ fn entries(node: Option<&Node>) -> &[Entry] {
 
 /// Notes every `hwaccel_args` that is left.
 fn left_on_hardware(node: &Node, path: &str, notes: &mut Vec<Remark>) {
-    for entry in node.entries() {
+    let own = |entry: &&Entry| entry.key != "<<" && !entry.key.starts_with("x-") && !entry.node.is_alias();
+    for entry in node.entries().iter().filter(own) {
         let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
         let is_empty = entry.node.items().is_empty() && entry.node.text().is_none();
         if entry.key == "hwaccel_args" && !is_empty {
-            let message = "is left as it is (the line is that of the new file); without a GPU in Frigate's pod it must be []";
+            let message =
+                "is left as it is (the line is that of the new file); without a GPU in Frigate's pod it must be []";
             notes.push(Remark::new(entry.line, &path, message));
         }
         if notes.len() < 1000 {

@@ -1,10 +1,12 @@
 //! What changes in Frigate's file: a camera's inputs, go2rtc's sources.
 
+use std::net::IpAddr;
+
+use super::address::Address;
+use super::arguments::Reading;
 use super::cameras::{Camera, Input, Role};
 use super::edits::{Edits, Written};
 use super::go2rtc::{Conversion, Go2rtc, Origin, Through, sources};
-use super::address::Address;
-use super::arguments::Reading;
 use super::remark::Remark;
 use super::service::Service;
 use super::streams::{Connect, Streams, Wish};
@@ -31,10 +33,9 @@ impl Rewrite<'_, '_> {
                 .stream(camera, input)
                 .map_err(|message| Remark::new(input.node.line, &format!("{key}.inputs"), message))?;
             self.input(camera, input, &id);
-            if input.address.is_escaped {
-                let message = "the password has a '%': what follows it was read as an escape of a URL (%40 is '@')";
-                self.notes.push(Remark::new(input.node.line, &format!("{key}.inputs"), message));
-            }
+            let notes =
+                about(input).into_iter().map(|message| Remark::new(input.node.line, &format!("{key}.inputs"), message));
+            self.notes.extend(notes);
         }
         self.edits.set(camera.ffmpeg, "hwaccel_args", &Written::Yaml("[]".into()), None);
         self.recording(camera, &key);
@@ -150,6 +151,9 @@ impl Rewrite<'_, '_> {
 
     /// A source's new text; `None` if it may stay.
     fn source(&mut self, go2rtc: &Go2rtc, stream: &Entry, item: &Node, text: &str) -> Result<Option<String>, String> {
+        if self.service.serves(text) {
+            return Ok(None);
+        }
         let (address, conversion) = match go2rtc.origin(text)? {
             Origin::Camera(address) => {
                 self.lost_parameters(stream, item, &address);
@@ -168,8 +172,12 @@ impl Rewrite<'_, '_> {
         if conversion.hardware && conversion.video.is_some() {
             return Ok(Some(self.encode(&id, &conversion)));
         }
-        let parameters: String =
-            address.parameters.iter().filter(|name| !name.starts_with("hardware")).map(|name| format!("#{name}")).collect();
+        let parameters: String = address
+            .parameters
+            .iter()
+            .filter(|name| !name.starts_with("hardware"))
+            .map(|name| format!("#{name}"))
+            .collect();
         Ok(Some(format!("ffmpeg:{}{parameters}", self.service.copy(&id, ""))))
     }
 
@@ -201,6 +209,35 @@ impl Rewrite<'_, '_> {
             let message = format!("'#{name}' is gone: it was about go2rtc's own connection to the camera");
             self.notes.push(Remark::new(item.line, &key, message));
         }
+    }
+}
+
+/// What should be known of a camera's address.
+fn about(input: &Input) -> Vec<&'static str> {
+    let address = &input.address;
+    let mut notes = Vec::new();
+    if address.is_escaped {
+        notes.push("the password has a '%': what follows it was read as an escape of a URL (%40 is '@')");
+    }
+    if input.name.is_some() && address.login.iter().any(|(user, password)| (user.clone() + password).contains("${")) {
+        notes.push(
+            "go2rtc wants user name and password percent-encoded (%40 for '@'), camshaft wants them plain: if the \
+                    variables hold any '%', decode it",
+        );
+    }
+    if address.host.parse().is_ok_and(|host| !is_private(host)) {
+        notes.push(
+            "the camera's address is not of a private network: add it to sources.allow in camshaft's configuration",
+        );
+    }
+    notes
+}
+
+/// Whether camshaft connects to it by default.
+fn is_private(host: IpAddr) -> bool {
+    match host {
+        IpAddr::V4(host) => host.is_private(),
+        IpAddr::V6(host) => host.is_unique_local(),
     }
 }
 

@@ -46,6 +46,13 @@ impl Service {
         &self.server
     }
 
+    /// Whether an address in Frigate's file is camshaft's.
+    pub fn serves(&self, text: &str) -> bool {
+        let text = text.strip_prefix("ffmpeg:").unwrap_or(text);
+        let below = |base: &str| text.strip_prefix(base).is_some_and(|rest| rest.starts_with('/'));
+        below(&self.http) || self.rtsp.as_deref().is_some_and(below)
+    }
+
     /// Raw pictures for a detector.
     pub fn pictures(&self, id: &StreamId, detect: &Detect) -> String {
         let size = detect.size.map(|(width, height)| format!("width={width}&height={height}&")).unwrap_or_default();

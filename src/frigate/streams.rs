@@ -60,7 +60,10 @@ impl Streams {
         };
         if let Some(stream) = self.0.iter_mut().find(same) {
             if wish.reading != Reading::default() && stream.reading != wish.reading {
-                return Err(format!("reads the camera of line {} with other input_args than there; use the same", stream.line));
+                return Err(format!(
+                    "reads the camera of line {} with other input_args than there; use the same",
+                    stream.line
+                ));
             }
             stream.is_on_demand &= wish.connect == Connect::OnDemand;
             return Ok(stream.id.clone());
@@ -94,7 +97,8 @@ impl Streams {
         let base = if wanted.is_empty() { "camera" } else { wanted };
         let names = std::iter::once(base.to_owned()).chain((2u32..).map(|n| format!("{base}_{n}")));
         let mut ids = names.filter_map(|name| name.parse::<StreamId>().ok());
-        ids.find(|id| self.0.iter().all(|stream| stream.id != *id)).unwrap_or_else(|| unreachable!("numbers do not end"))
+        ids.find(|id| self.0.iter().all(|stream| stream.id != *id))
+            .unwrap_or_else(|| unreachable!("numbers do not end"))
     }
 
     /// `streams:` in YAML.

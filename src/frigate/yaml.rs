@@ -106,6 +106,20 @@ impl Node {
         matches!(&*self.value, Value::List(_, Notation::Flow) | Value::Map(_, Notation::Flow))
     }
 
+    /// Whether it is a list or a map in lines, and stands here itself.
+    pub fn is_block(&self) -> bool {
+        let notation = match &*self.value {
+            Value::List(_, notation) | Value::Map(_, notation) => Some(*notation),
+            Value::Null | Value::Scalar(_) => None,
+        };
+        notation == Some(Notation::Block) && !self.is_alias
+    }
+
+    /// Whether it is `*name`.
+    pub fn is_alias(&self) -> bool {
+        self.is_alias
+    }
+
     /// Where the last of what it holds ends; without comments and blank lines, which follow.
     pub fn end(&self) -> usize {
         let last = match &*self.value {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use camshaft::config::{Document, Lookups, load};
 use camshaft::frigate::{Conversion, Service, convert};
@@ -88,5 +89,35 @@ fn a_second_run_changes_nothing_more() {
         let again = convert("again", &first.frigate, &in_one_pod());
         let Ok(again) = again else { continue };
         assert_eq!(again.frigate, first.frigate, "{}", path.display());
+    }
+}
+
+fn command(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_camshaft")).arg("frigate-config").args(arguments).output().unwrap()
+}
+
+#[test]
+fn the_command_prints_and_says_what_it_could_not_carry() {
+    let file = |name: &str| format!("{GOLDEN}/{name}");
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let fine = command(&["--from", &file("minimal.yml")]);
+    assert_eq!(fine.status.code(), Some(0));
+    let printed = text(&fine.stdout);
+    assert!(printed.contains("source: rtsp://10.0.10.10:554/rtsp\n"), "{printed}");
+    assert!(printed.contains("+        - path: http://127.0.0.1:8080/v1/streams/yard/live.ts"), "{printed}");
+    let refused = command(&["--from", &file("refused.yml"), "--json"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!(json["refusals"].as_array().unwrap().len(), 12, "{json:#}");
+    assert!(!json["refusals"].to_string().contains("hunter2"));
+    for (arguments, word) in [
+        (["--from", "/nonexistent.yml", "--url", "http://camshaft"], "/nonexistent.yml"),
+        (["--from", &file("minimal.yml"), "--url", "camshaft:8080"], "--url"),
+        (["--from", &file("minimal.yml"), "--rtsp", "rtsp://127.0.0.1:8554"], "18554"),
+        (["--from", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "--url", "http://camshaft"], "line"),
+    ] {
+        let wrong = command(&arguments);
+        assert_eq!(wrong.status.code(), Some(1), "{arguments:?}");
+        assert!(wrong.stdout.is_empty() && text(&wrong.stderr).contains(word), "{}", text(&wrong.stderr));
     }
 }

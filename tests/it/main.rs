@@ -15,6 +15,8 @@ mod faults;
 mod first_picture;
 mod frigate;
 mod frigate_config;
+mod frigate_proof;
+mod frigate_url;
 mod hardware;
 mod hls;
 mod matrix;
