@@ -121,3 +121,46 @@ fn the_command_prints_and_says_what_it_could_not_carry() {
         assert!(wrong.stdout.is_empty() && text(&wrong.stderr).contains(word), "{}", text(&wrong.stderr));
     }
 }
+
+/// The YAML blocks of a document that begin with `# NAME`.
+fn block(document: &str, name: &str) -> serde_json::Value {
+    let start = document.find(&format!("# {name}\n")).unwrap_or_else(|| panic!("no {name}"));
+    let rest = &document[start..];
+    serde_saphyr::from_str(&rest[..rest.find("```").unwrap()]).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn the_docs_take_the_privileges_away_and_nothing_else() {
+    let docs = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/frigate.md")).unwrap();
+    let (mut before, after) = (block(&docs, "before.yaml"), block(&docs, "after.yaml"));
+    let pod = before["spec"]["template"]["spec"].as_object_mut().unwrap();
+    pod.remove("nodeSelector").unwrap();
+    pod["volumes"].as_array_mut().unwrap().retain(|volume| volume["hostPath"].is_null());
+    let frigate = pod["containers"][0].as_object_mut().unwrap();
+    assert_eq!(frigate.remove("securityContext").unwrap()["privileged"], true);
+    frigate["volumeMounts"].as_array_mut().unwrap().retain(|mount| mount["mountPath"] != "/dev/dri");
+    assert_eq!(before, after);
+    let openvino = block(&docs, "openvino.yaml");
+    let limits = &openvino["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"];
+    assert_eq!(limits["gpu.intel.com/i915"], 1);
+    let component = &block(&docs, "kustomization.yaml")["components"][0];
+    let path = component.as_str().unwrap().split_once("//").unwrap().1;
+    assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).join("kustomization.yaml").exists());
+}
+
+#[test]
+fn the_docs_commands_run() {
+    let docs = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/frigate.md")).unwrap();
+    let start = docs.find("```sh\n# look").unwrap() + "```sh\n".len();
+    let script = &docs[start..start + docs[start..].find("```").unwrap()];
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(format!("{GOLDEN}/go2rtc.yml"), dir.path().join("frigate.yml")).unwrap();
+    let programs = Path::new(env!("CARGO_BIN_EXE_camshaft")).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("bash");
+    let ran = shell.args(["-ec", script]).current_dir(dir.path()).env("PATH", path).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let written = fs::read_to_string(dir.path().join("camshaft.yaml")).unwrap();
+    assert_eq!(load_camshaft(&written).streams.len(), 5);
+    assert!(dir.path().join("frigate.new.yml").exists());
+}
