@@ -7,6 +7,7 @@ pub mod config;
 pub mod error;
 pub mod events;
 pub mod fanout;
+pub mod frigate;
 pub mod http;
 pub mod hw;
 pub mod ingest;

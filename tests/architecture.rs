@@ -22,6 +22,7 @@ const MAIN: &[(&str, &[&str])] = &[
     ("admission", &["plan", "metrics", "media", "error"]),
     ("config", &["sandbox", "plan", "media", "error"]),
     ("query", &["plan", "media", "error"]),
+    ("frigate", &["media", "error"]),
     ("tcp", &["error"]),
     ("link", &["sandbox", "plan", "metrics", "media", "error"]),
     ("ingest", &["sandbox", "link", "config", "media", "error"]),
@@ -54,8 +55,8 @@ const MAIN: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "events", "rtsp", "http", "stream", "job", "hw", "output", "ingest", "sandbox", "link", "config", "plan",
-            "metrics", "fanout", "ring", "media", "error",
+            "frigate", "events", "rtsp", "http", "stream", "job", "hw", "output", "ingest", "sandbox", "link",
+            "config", "plan", "metrics", "fanout", "ring", "media", "error",
         ],
     ),
     ("lib", &[]),

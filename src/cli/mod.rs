@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod frigate_config;
 mod live;
 mod logs;
 mod plan;
@@ -44,6 +45,8 @@ enum Command {
     Man(shell::Man),
     /// Measure the service against the ffmpeg processes it replaces.
     Bench(bench::Args),
+    /// Make camshaft's configuration of Frigate's, and change Frigate's to read from camshaft.
+    FrigateConfig(frigate_config::Args),
     /// Used by the service itself to start its processes.
     #[command(hide = true)]
     Worker(worker::Args),
@@ -62,6 +65,7 @@ pub fn run() -> ExitCode {
         Command::Completions(args) => shell::completions(&args, Cli::command()),
         Command::Man(args) => shell::man(&args, Cli::command()),
         Command::Bench(args) => bench::run(args),
+        Command::FrigateConfig(args) => frigate_config::run(args),
         Command::Worker(args) => return worker::run(args),
     };
     match result {
