@@ -63,6 +63,39 @@ pub struct Status {
     pub workers: WorkersStatus,
     /// What is given up because the machine has no more to give.
     pub load: LoadStatus,
+    /// The camera's substream (`detect_source`), from which small pictures are made; null for a stream without one.
+    pub detect: Option<DetectStatus>,
+}
+
+/// The camera's substream.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct DetectStatus {
+    /// True while it is away, and small pictures are made from the main stream.
+    pub fallback: bool,
+    /// The same that a stream says of its main source.
+    #[serde(flatten)]
+    pub feed: FeedStatus,
+}
+
+/// One source, and what is made of it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct FeedStatus {
+    /// Where it is in its life.
+    pub state: State,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Why, where it is not live.
+    pub reason: Option<String>,
+    /// What it sends.
+    pub source: SourceStatus,
+    /// Where its pictures are decoded; null while nobody wants any of them.
+    pub accel: Option<AccelStatus>,
+    /// What its packet ring holds.
+    pub ring: RingStatus,
+    /// Its processes.
+    pub workers: WorkersStatus,
+    /// What is given up because the machine has no more to give.
+    pub load: LoadStatus,
 }
 
 /// What the source sends.
@@ -127,6 +160,8 @@ pub struct LoadStatus {
 pub struct RenditionStatus {
     /// What it is, e.g. `i420 1280x720@5`.
     pub key: String,
+    /// `main` or `detect`: the source that it is made from.
+    pub from: String,
     /// `hardware` or `software`; null until a worker makes it.
     pub decode_scale: Option<String>,
     /// `hardware` or `software` for encoded renditions.

@@ -53,6 +53,19 @@ impl Renditions {
         }
     }
 
+    /// Keeps `warm` made from now on, and nothing else. Returns what is new and must be added to the worker.
+    pub fn keep_warm(&mut self, warm: Vec<RenditionKey>) -> Vec<Arc<Rendition>> {
+        for held in self.held.values_mut() {
+            held.warm = warm.contains(&held.rendition.key);
+            let is_used = held.warm || held.rendition.consumers.load(Ordering::Relaxed) > 0;
+            held.unused_since = if is_used { None } else { held.unused_since.or_else(|| Some(Instant::now())) };
+        }
+        let is_made = |key: &RenditionKey| self.held.values().any(|held| held.rendition.key == *key);
+        let missing: Vec<_> = warm.iter().filter(|key| !is_made(key)).copied().collect();
+        self.warm = warm;
+        missing.into_iter().map(|key| self.add(key, true)).collect()
+    }
+
     /// Every rendition there is, for whoever changes them meanwhile.
     pub fn list(&self) -> Vec<Arc<Rendition>> {
         self.all().cloned().collect()
