@@ -148,7 +148,8 @@ pub(super) fn read_stream(section: &Section, base: &Base, report: &mut Report) -
 
 /// The camera's substream; `input` and `rate` speak of the main one only.
 fn read_detect_source(section: &Section, report: &mut Report) -> Option<(Source, Option<Credentials>)> {
-    let reading = Reading { input: None, rate: FrameRate { num: 1, den: 1 }, ..read_reading(section, &mut Report::default()) };
+    let reading =
+        Reading { input: None, rate: FrameRate { num: 1, den: 1 }, ..read_reading(section, &mut Report::default()) };
     let field = section.field("detect_source", report)?;
     let problems = match Source::parse(field.text()?, reading) {
         Ok((Source::Push, _)) => vec!["cannot be push:, as what is pushed is the stream's own source".into()],

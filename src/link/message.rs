@@ -372,6 +372,13 @@ pub enum FromWorker {
         /// How many.
         packets: u32,
     },
+    /// Cameras: what tells the packets' wall clock from now on; after each of the camera's sender reports.
+    Clock {
+        /// Whose clock.
+        from: ClockSource,
+        /// By how many microseconds receipt was behind the camera's clock, at the least.
+        offset: i64,
+    },
     /// Pixels and sound: another packet has been dealt with.
     Consumed {
         /// Pictures, or pieces of sound, that came out of the decoder so far.

@@ -18,7 +18,8 @@ use super::rendition::RenditionKey;
 use super::sound::{SoundSetup, Sounds};
 use super::source::{self, SourceTask};
 use super::status::{
-    AccelStatus, FeedStatus, LoadStatus, RenditionStatus, RingStatus, SourceStatus, State, WorkerStatus, WorkersStatus,
+    AccelStatus, ClockStatus, FeedStatus, LoadStatus, RenditionStatus, RingStatus, SourceStatus, State, WorkerStatus,
+    WorkersStatus,
 };
 use super::{Moment, rfc3339, still};
 use crate::config::StreamSettings;
@@ -254,6 +255,10 @@ impl Feed {
                 reconnects: facts.reconnects,
                 packets_lost: facts.lost,
                 clock_jumps: facts.clock_jumps,
+                clock: ClockStatus {
+                    from: facts.clock.from.name().to_owned(),
+                    offset_ms: facts.clock.offset.map(|micros| micros as f64 / 1000.0),
+                },
             },
             accel: self.accel_status(&pixels),
             load: LoadStatus { state: pixels.load.0.name().to_owned(), reason: pixels.load.1 },

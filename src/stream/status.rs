@@ -128,6 +128,18 @@ pub struct SourceStatus {
     pub packets_lost: u64,
     /// Jumps and wraps of the source's clock that were smoothed out.
     pub clock_jumps: u64,
+    /// What tells the time of day of its pictures.
+    pub clock: ClockStatus,
+}
+
+/// What tells the time of day of a source's pictures (`X-Wall-Clock`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct ClockStatus {
+    /// `sender_report`: the camera's clock, by RTCP. `receipt`: camshaft's, when the picture was received; the camera says
+    /// nothing, or its clock is more than 5 s off.
+    pub from: String,
+    /// By how many milliseconds receipt is behind the camera's clock; null if the camera says nothing.
+    pub offset_ms: Option<f64>,
 }
 
 /// Where decoding runs.

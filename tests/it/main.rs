@@ -9,6 +9,7 @@ mod audio;
 mod cameras;
 mod check;
 mod deploy;
+mod detect;
 mod devices;
 mod fallback;
 mod faults;

@@ -12,7 +12,6 @@ use super::{MAX_RENDITIONS, PixelsSetup, View, stages};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::RenditionId;
 use crate::media::{Frame, MediaTime, Packet, PacketHeader, TrackConfig, VideoConfig, WallClock};
-use crate::metrics::StreamMetrics;
 use crate::plan::{Input, Job, Policy, Scale, plan};
 
 /// All renditions of a stream.
@@ -291,7 +290,7 @@ impl Renditions {
             return false;
         }
         held.delivered = Some(frame.header.pts);
-        observe(&self.setup.metrics, &held.rendition, frame.header.wall);
+        observe(&self.setup, &held.rendition, frame.header.wall);
         if let Sink::Pictures(fanout) = &held.rendition.sink {
             fanout.send(frame);
         }
@@ -313,7 +312,7 @@ impl Renditions {
             return false;
         }
         held.delivered = Some(header.pts);
-        observe(&self.setup.metrics, &held.rendition, header.wall);
+        observe(&self.setup, &held.rendition, header.wall);
         if let Sink::Packets(ring) = &held.rendition.sink {
             ring.push(Packet { header, config: TrackConfig::Video(config), data });
         }
@@ -327,7 +326,8 @@ impl Renditions {
     }
 }
 
-fn observe(metrics: &StreamMetrics, rendition: &Rendition, received: WallClock) {
+fn observe(setup: &PixelsSetup, rendition: &Rendition, wall: WallClock) {
+    let (metrics, received) = (&setup.metrics, setup.facts.received(wall));
     rendition.frames.fetch_add(1, Ordering::Relaxed);
     metrics.count_by(&metrics.all.rendition_frames, &rendition.name(), 1);
     let latency = WallClock::now().0.saturating_sub(received.0) as f64 / 1e6;
