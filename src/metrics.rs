@@ -356,7 +356,12 @@ pub struct StreamMetrics {
 }
 
 impl StreamMetrics {
-    /// The stream's name, for use as a label.
+    /// The stream's name without its source's, for what both of its sources are counted in.
+    pub fn stream(&self) -> &str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+
+    /// The stream's name, for use as a label; that of a substream ends in `/detect`.
     pub fn id(&self) -> &str {
         &self.id
     }

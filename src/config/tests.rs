@@ -1,5 +1,7 @@
 //! The configuration as its users see it: whole documents in, settings or mistakes out.
 
+mod detect;
+
 use secrecy::ExposeSecret;
 use std::io;
 use std::path::Path;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::{
-    AudioConfig, Container, FrameHeader, Geometry, InputFormat, MediaTime, Pace, PacketHeader, PatternSource,
-    RenditionSpec, SoundSpec, StillSpec, TlsTrust, Transport, VideoCodec, VideoConfig,
+    AudioConfig, ClockSource, Container, FrameHeader, Geometry, InputFormat, MediaTime, Pace, PacketHeader,
+    PatternSource, RenditionSpec, SoundSpec, StillSpec, TlsTrust, Transport, VideoCodec, VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
 use crate::sandbox::{Confined, Confinement, Reach};

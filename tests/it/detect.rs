@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-use crate::support::{Camera, Camshaft, Clip, Coding, Parts, Picture, Y4m, numbers_in};
+use crate::support::{Camera, Camshaft, Clip, Coding, Parts, Picture, Relay, Tamper, Y4m, numbers_in};
 use camshaft::media::Geometry;
 
 const MAIN: (u32, u32) = (1280, 720);
@@ -186,4 +186,75 @@ fn a_still_of_an_instant_comes_soon_out_of_a_long_gop() {
     assert!(server.status("door")["workers"]["pixels"].is_null());
     // 400 ms on an idle machine, which this one need not be.
     assert!(median < Duration::from_secs(4), "{times:?}");
+}
+
+#[test]
+fn the_cameras_clock_finds_the_same_instant_however_late_its_streams_come() {
+    const LATE: Duration = Duration::from_secs(2);
+    let (main, detect) = (camera(MAIN, 0), camera(DETECT, 0));
+    let relay = Relay::to(main.port());
+    relay.tamper(Tamper::Late(LATE));
+    let streams = format!("  door: {{ source: \"{}\", detect_source: \"{}\" }}", relay.url(), detect.url());
+    let server = Camshaft::start(&streams);
+    wait_both(&server);
+    let told = |clock: &Value| clock["from"] == "sender_report" && clock["offset_ms"].is_number();
+    let status = server.wait_status("door", "that both clocks are the camera's", |status| {
+        told(&status["source"]["clock"]) && told(&status["detect"]["source"]["clock"])
+    });
+    let offset = |of: &Value| of["source"]["clock"]["offset_ms"].as_f64().unwrap();
+    let apart_by = offset(&status) - offset(&status["detect"]);
+    assert!((1500.0..3500.0).contains(&apart_by), "{apart_by} ms of 2 s: {status}");
+    let shown = server.metric("camshaft_source_clock_offset_seconds{stream=\"door\"}").unwrap();
+    assert!((1.5..4.5).contains(&shown), "{shown}");
+
+    let mut parts = Parts::new(server.open("/v1/streams/door/live.frames?format=i420&width=640&fps=5"));
+    // The main stream's picture of the first one is there by the time that the last one has come.
+    let detections: Vec<(String, u32)> = (0..15)
+        .map(|_| {
+            let part = parts.next();
+            let picture = Picture { size: Geometry::new(DETECT.0, DETECT.1), data: part.body.clone() };
+            (part.header("x-wall-clock").to_owned(), picture.number().expect("a number"))
+        })
+        .collect();
+    for (wall, number) in &detections[..3] {
+        let still = server.get(&format!("/v1/streams/door/frame.jpg?at={wall}"));
+        assert_eq!(still.status, 200, "{}", still.text());
+        let shown = number_in(&still.body, MAIN);
+        assert!(apart(shown, *number) <= 1, "{number} at {wall}, but the main stream's picture is {shown}");
+        assert!(still.header("x-wall-clock") >= "2026", "{}", still.header("x-wall-clock"));
+    }
+}
+
+#[test]
+fn a_camera_whose_clock_is_not_set_is_told_and_not_followed() {
+    let camera = camera(DETECT, 0);
+    let relay = Relay::to(camera.port());
+    relay.tamper(Tamper::ClockAhead(3600));
+    let server =
+        Camshaft::start(&format!("  door: {{ source: \"{}\" }}\n  test: {{ source: \"test:\" }}", relay.url()));
+    let status = server.wait_status("door", "a clock", |status| status["source"]["clock"]["offset_ms"].is_number());
+    let clock = &status["source"]["clock"];
+    assert_eq!(clock["from"], "receipt");
+    let offset = clock["offset_ms"].as_f64().unwrap();
+    assert!((-3_600_500.0..-3_590_000.0).contains(&offset), "{offset}");
+    server.log().wait("that the log says so", |line| line.contains("the camera's clock is not set"));
+    let still = server.get("/v1/streams/door/frame.jpg");
+    let wall: jiff::Timestamp = still.header("x-wall-clock").parse().unwrap();
+    let age = jiff::Timestamp::now().as_second() - wall.as_second();
+    assert!((-1..30).contains(&age), "{age} s");
+    let clock = server.wait_live("test")["source"]["clock"].clone();
+    assert_eq!((&clock["from"], &clock["offset_ms"]), (&"receipt".into(), &Value::Null));
+}
+
+#[test]
+fn the_api_takes_a_substream_under_the_rules_of_sources() {
+    let server = Camshaft::start("");
+    let answer = server.put("a", r#"{ "source": "test:", "detect_source": "test:?width=640&height=360" }"#);
+    assert_eq!((answer.status, &answer.json()["detect"]["source"]["codec"]), (201, &Value::Null), "{}", answer.text());
+    assert_eq!(server.put("a", r#"{ "source": "test:" }"#).json()["detect"], Value::Null);
+    let answer = server.put("b", r#"{ "source": "test:", "detect_source": "push:" }"#);
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("detect_source"), "{}", answer.text());
+    let lease = r#"{ "source": "test:", "detect_source": "rtsp://127.0.0.1/1", "ttl": "60s" }"#;
+    assert_eq!(server.post("/v1/streams", lease).status, 422);
 }

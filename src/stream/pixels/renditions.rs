@@ -331,5 +331,5 @@ fn observe(setup: &PixelsSetup, rendition: &Rendition, wall: WallClock) {
     rendition.frames.fetch_add(1, Ordering::Relaxed);
     metrics.count_by(&metrics.all.rendition_frames, &rendition.name(), 1);
     let latency = WallClock::now().0.saturating_sub(received.0) as f64 / 1e6;
-    metrics.all.stage_latency.with_label_values(&[metrics.id()]).observe(latency.max(0.0));
+    metrics.all.stage_latency.with_label_values(&[metrics.stream()]).observe(latency.max(0.0));
 }
