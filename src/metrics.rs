@@ -28,6 +28,8 @@ pub struct Metrics {
     pub source_failures: IntCounterVec,
     /// Jumps of the source's clock.
     pub source_clock_jumps: IntCounterVec,
+    /// How far the camera's clock is from receipt.
+    pub source_clock_offset: GaugeVec,
     /// Measured frame rate.
     pub source_fps: GaugeVec,
     /// Age of the last packet, as of the last status tick.
@@ -144,6 +146,11 @@ impl Metrics {
             source_clock_jumps: table.counters(
                 "source_clock_jumps_total",
                 "Jumps of the source's clock that were smoothed out",
+                STREAM,
+            ),
+            source_clock_offset: table.float_gauges(
+                "source_clock_offset_seconds",
+                "By how much receipt is behind the camera's clock, by its RTCP sender reports",
                 STREAM,
             ),
             source_fps: table.float_gauges("source_fps", "Frames a second, measured", STREAM),
@@ -297,7 +304,13 @@ impl Metrics {
         {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
-        for vec in [&self.source_fps, &self.source_last_packet_age, &self.ring_seconds, &self.verify_psnr] {
+        for vec in [
+            &self.source_fps,
+            &self.source_clock_offset,
+            &self.source_last_packet_age,
+            &self.ring_seconds,
+            &self.verify_psnr,
+        ] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
         for vec in [
@@ -343,7 +356,12 @@ pub struct StreamMetrics {
 }
 
 impl StreamMetrics {
-    /// The stream's name, for use as a label.
+    /// The stream's name without its source's, for what both of its sources are counted in.
+    pub fn stream(&self) -> &str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+
+    /// The stream's name, for use as a label; that of a substream ends in `/detect`.
     pub fn id(&self) -> &str {
         &self.id
     }

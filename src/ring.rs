@@ -9,7 +9,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-use crate::media::{AudioConfig, MediaTime, Packet, Track, TrackConfig, VideoConfig};
+use crate::media::{AudioConfig, MediaTime, Packet, PacketHeader, Track, TrackConfig, VideoConfig, WallClock};
+
+/// Wall clocks are told in milliseconds, so that the oldest picture's may come back a little early.
+const WALL_TOLERANCE: i64 = 1_000;
 
 /// Bounds of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +181,36 @@ impl Ring {
         let oldest = state.get(*state.keyframes.front()?)?.header.pts;
         let newest = state.entries.iter().rev().find(|entry| entry.packet.video_config().is_some())?;
         Some((oldest, newest.packet.header.pts))
+    }
+
+    /// The time of the picture whose wall clock is nearest to `wall`, of those that can be decoded; before the oldest, the
+    /// time by that one's clock.
+    pub fn nearest(&self, wall: WallClock) -> Option<MediaTime> {
+        let state = self.state();
+        let skipped = state.keyframes.front()?.checked_sub(state.first)?;
+        let headers = state.entries.iter().skip(skipped as usize).map(|entry| &entry.packet.header);
+        let mut pictures = headers.filter(|header| header.track == Track::Video);
+        let oldest = *pictures.next()?;
+        let early = oldest.wall.0.saturating_sub(wall.0);
+        if early > WALL_TOLERANCE {
+            return Some(oldest.pts.offset(-MediaTime::from_micros(early).0));
+        }
+        let distance = |header: &&PacketHeader| header.wall.0.saturating_sub(wall.0).saturating_abs();
+        let nearest = std::iter::once(&oldest).chain(pictures).min_by_key(distance)?;
+        Some(nearest.pts)
+    }
+
+    /// Resolves when a picture of `wall` or later has come, or none can come any more. Cancel-safe.
+    pub async fn reached(&self, wall: WallClock) {
+        let mut head = self.head.subscribe();
+        // An error means that the ring is gone.
+        let _ = head.wait_for(|head| head.closed || self.newest_wall().is_some_and(|newest| newest >= wall)).await;
+    }
+
+    fn newest_wall(&self) -> Option<WallClock> {
+        let state = self.state();
+        let newest = state.entries.iter().rev().find(|entry| entry.packet.header.track == Track::Video)?;
+        Some(newest.packet.header.wall)
     }
 
     /// A reader from `start` on.

@@ -24,7 +24,7 @@ mod workers;
 pub use hardware::{Hardware, Recovery};
 pub use limits::{Limits, PixelRate};
 pub use mistake::{Mistake, Mistakes};
-pub use settings::{Config, Credentials, Priority, Server, StreamDefaults, StreamSettings};
+pub use settings::{Config, Credentials, DetectSource, Priority, Server, StreamDefaults, StreamSettings};
 pub use source::{CameraUrl, FileSource, HttpSource, Source};
 pub use sources::Sources;
 pub use watch::{Watcher, watch};

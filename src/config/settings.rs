@@ -67,6 +67,8 @@ impl Default for Server {
 pub struct StreamSettings {
     /// Where it comes from.
     pub source: Source,
+    /// The same camera's substream, which small pictures are made from.
+    pub detect: Option<DetectSource>,
     /// What the camera asks for.
     pub credentials: Option<Credentials>,
     /// How RTP travels.
@@ -81,6 +83,28 @@ pub struct StreamSettings {
     pub priority: Priority,
     /// Where the source may be.
     pub sources: Sources,
+}
+
+/// A camera's substream. It is read as the stream's settings say of the main one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetectSource {
+    /// Where it comes from.
+    pub source: Source,
+    /// What the camera asks for.
+    pub credentials: Option<Credentials>,
+}
+
+impl StreamSettings {
+    /// How the substream is read, if there is one: as a stream of its own that keeps nothing warm.
+    pub fn of_detect(&self) -> Option<Self> {
+        let DetectSource { source, credentials } = self.detect.clone()?;
+        Some(Self { source, credentials, detect: None, renditions: BTreeMap::new(), ..self.clone() })
+    }
+
+    /// All that it connects to.
+    pub fn every_source(&self) -> impl Iterator<Item = &Source> {
+        std::iter::once(&self.source).chain(self.detect.as_ref().map(|detect| &detect.source))
+    }
 }
 
 /// A stream's priority, 0 to 10: where not all can be served, the lowest gives way first.

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::mistake::Report;
 use super::nodes::Nodes;
 use super::section::{Field, Key, Section, join, unique_entries};
-use super::settings::{Credentials, Priority, StreamDefaults, StreamSettings};
+use super::settings::{Credentials, DetectSource, Priority, StreamDefaults, StreamSettings};
 use super::source::{Reading, Source, check_login};
 use super::tree::Node;
 use super::values::{Quantity, parse_name, parse_switch};
@@ -19,6 +19,7 @@ use crate::plan::Policy;
 /// What a stream takes; `source` and what speaks of it first, see [`DEFAULT_KEYS`].
 pub(super) const KEYS: &[Key] = &[
     Key::scalar("source"),
+    Key::scalar("detect_source"),
     Key::scalar("input"),
     Key::scalar("rate"),
     Key::scalar("tls"),
@@ -29,13 +30,12 @@ pub(super) const KEYS: &[Key] = &[
     Key::scalar("on_demand"),
     Key::scalar("policy"),
     Key::map("renditions"),
-    Key::unbuilt("detect_source"),
     Key::scalar("priority"),
     Key::scalar("node"),
 ];
 
 /// What `defaults:` takes: the same without a source and what speaks of it (first) and a node (last).
-pub(super) const DEFAULT_KEYS: &[Key] = KEYS.split_at(4).1.split_at(KEYS.len() - 5).0;
+pub(super) const DEFAULT_KEYS: &[Key] = KEYS.split_at(5).1.split_at(KEYS.len() - 6).0;
 
 const RENDITION_KEYS: &[Key] = &[
     Key::scalar("width"),
@@ -80,6 +80,13 @@ pub(super) const CAMERA_LOGIN: LoginKeys =
 
 impl Login {
     pub const NONE: &'static Self = &Self { username: None, password: None };
+
+    /// A whole login, halves that are missing taken from `defaults`.
+    fn over(&self, defaults: &Self) -> Option<Credentials> {
+        let username = self.username.clone().or_else(|| defaults.username.clone())?;
+        let password = self.password.clone().or_else(|| defaults.password.clone())?;
+        Some(Credentials { username, password })
+    }
 }
 
 /// What a stream's own keys stand on.
@@ -113,20 +120,48 @@ pub(super) fn read_defaults(section: &Section, base: &StreamDefaults, report: &m
 pub(super) fn read_stream(section: &Section, base: &Base, report: &mut Report) -> Option<StreamSettings> {
     let shared = read_defaults(section, base.defaults, report);
     let login = read_login(section, &CAMERA_LOGIN, base.password_files, report);
+    let detect = read_detect_source(section, report);
     let (source, url_login) = read_source(section, report)?;
-    refuse_foreign_keys(section, &source, report);
-    let credentials = match source {
-        Source::Rtsp(_) | Source::Http(_) => credentials(section, url_login, login, base.login, report),
-        Source::File(_) | Source::Push | Source::Pattern(_) => None,
-    };
-    if let (Source::File(file), Some(entry)) = (&source, section.entry("source")) {
-        shared.sources.check_file(&file.path).unwrap_or_else(|problem| {
-            report.add(&entry.node.place, &section.path_of("source"), problem);
-        });
+    refuse_foreign_keys(section, &source, detect.as_ref().map(|(source, _)| source), report);
+    let own = asks_for_login(&source).then(|| credentials(section, url_login, &login, base.login, report)).flatten();
+    let detect = detect.map(|(detect, url_login)| {
+        // What stands in neither URL is for both: they are one camera's.
+        let shared = || {
+            let asked = asks_for_login(&detect);
+            asked.then(|| own.clone().or_else(|| login.over(base.login))).flatten()
+        };
+        DetectSource { credentials: url_login.or_else(shared), source: detect }
+    });
+    let detect_file = detect.as_ref().map(|detect| ("detect_source", &detect.source));
+    for (key, source) in [("source", &source)].into_iter().chain(detect_file) {
+        if let (Source::File(file), Some(entry)) = (source, section.entry(key)) {
+            shared.sources.check_file(&file.path).unwrap_or_else(|problem| {
+                report.add(&entry.node.place, &section.path_of(key), problem);
+            });
+        }
     }
     let StreamDefaults { transport, on_demand, policy, renditions, priority, sources } = shared;
     let on_demand = base.nodes.on_demand(on_demand, section, report);
-    Some(StreamSettings { source, credentials, transport, on_demand, policy, renditions, priority, sources })
+    let credentials = own;
+    Some(StreamSettings { source, detect, credentials, transport, on_demand, policy, renditions, priority, sources })
+}
+
+/// The camera's substream; `input` and `rate` speak of the main one only.
+fn read_detect_source(section: &Section, report: &mut Report) -> Option<(Source, Option<Credentials>)> {
+    let reading =
+        Reading { input: None, rate: FrameRate { num: 1, den: 1 }, ..read_reading(section, &mut Report::default()) };
+    let field = section.field("detect_source", report)?;
+    let problems = match Source::parse(field.text()?, reading) {
+        Ok((Source::Push, _)) => vec!["cannot be push:, as what is pushed is the stream's own source".into()],
+        Ok(parsed) => return Some(parsed),
+        Err(problems) => problems,
+    };
+    problems.into_iter().for_each(|problem| report.add(field.place, &field.path, problem));
+    None
+}
+
+fn asks_for_login(source: &Source) -> bool {
+    matches!(source, Source::Rtsp(_) | Source::Http(_))
 }
 
 fn read_source(section: &Section, report: &mut Report) -> Option<(Source, Option<Credentials>)> {
@@ -157,15 +192,20 @@ fn poll_rate(text: &str) -> Result<FrameRate, String> {
 }
 
 /// Keys that speak of one kind of source say nothing about another.
-fn refuse_foreign_keys(section: &Section, source: &Source, report: &mut Report) {
+fn refuse_foreign_keys(section: &Section, source: &Source, detect: Option<&Source>, report: &mut Report) {
     const LOGIN: [&str; 3] = ["username", "password", "password_file"];
-    let is_ours = |key: &str| match source {
+    let is_of_both = |key: &str, source: &Source| match source {
         Source::Rtsp(_) => key == "transport" || LOGIN.contains(&key),
-        Source::Http(http) => {
-            key == "input" || key == "rate" || LOGIN.contains(&key) || key == "tls" && http.url.is_encrypted()
-        }
-        Source::File(_) => key == "input",
-        Source::Push | Source::Pattern(_) => false,
+        Source::Http(http) => LOGIN.contains(&key) || key == "tls" && http.url.is_encrypted(),
+        Source::File(_) | Source::Push | Source::Pattern(_) => false,
+    };
+    let is_ours = |key: &str| {
+        let own = match source {
+            Source::Http(_) => key == "input" || key == "rate",
+            Source::File(_) => key == "input",
+            Source::Rtsp(_) | Source::Push | Source::Pattern(_) => false,
+        };
+        own || [Some(source), detect].into_iter().flatten().any(|source| is_of_both(key, source))
     };
     let kind = match source {
         Source::Rtsp(_) => "an rtsp:",
@@ -220,7 +260,7 @@ fn read_password_file(field: &Field, files: PasswordFiles, report: &mut Report) 
 fn credentials(
     section: &Section,
     url: Option<Credentials>,
-    own: Login,
+    own: &Login,
     defaults: &Login,
     report: &mut Report,
 ) -> Option<Credentials> {
@@ -238,9 +278,7 @@ fn credentials(
         let missing = if has_username { "'password' or 'password_file'" } else { "'username'" };
         report.add(&entry.place, &section.path_of(&entry.key), format!("needs {missing} beside it, or in 'defaults'"));
     }
-    let username = own.username.or_else(|| defaults.username.clone())?;
-    let password = own.password.or_else(|| defaults.password.clone())?;
-    Some(Credentials { username, password })
+    own.over(defaults)
 }
 
 fn read_renditions(node: &Node, path: &str, report: &mut Report) -> BTreeMap<String, RenditionRequest> {

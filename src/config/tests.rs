@@ -1,5 +1,7 @@
 //! The configuration as its users see it: whole documents in, settings or mistakes out.
 
+mod detect;
+
 use secrecy::ExposeSecret;
 use std::io;
 use std::path::Path;
@@ -164,7 +166,7 @@ streams:
     sorce: rtsp://viewer:hunter2-4711@10.0.0.1/
     transport: [tcp]
     on_demand: yes
-    detect_source: rtsp://10.0.0.1/2
+    detect_source: 'push:'
     password_file: secret
     renditions:
       Detect: { width: 0, fps: fast, bitrate: 1M }
@@ -196,7 +198,7 @@ streams:
     c.yaml:16: streams.front-door.source: is missing; every stream needs one: rtsp://host[:port]/path, or test: for a synthetic camera
     c.yaml:17: streams.front-door.transport: must be a single value, not a list or a map
     c.yaml:18: streams.front-door.on_demand: must be true or false, but it is 'yes'
-    c.yaml:19: streams.front-door.detect_source: 'detect_source' is not built yet; remove it
+    c.yaml:19: streams.front-door.detect_source: cannot be push:, as what is pushed is the stream's own source
     c.yaml:20: streams.front-door.password_file: must be an absolute path, such as /run/secrets/camera, but it is 'secret'
     c.yaml:22: streams.front-door.renditions.Detect: a rendition's name has 1 to 63 of a-z, 0-9, '_' and '-'
     c.yaml:22: streams.front-door.renditions.Detect.width: must be a whole number from 1 to 8192, but it is '0'

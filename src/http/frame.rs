@@ -32,7 +32,7 @@ struct FrameRequest {
     params(
         ("id" = String, Path, description = "Stream id"),
         ("ext" = String, Path, description = "jpg or jpeg"),
-        ("at" = Option<String>, Query, description = "-5s, an RFC 3339 time, or seconds since 1970; default: the newest"),
+        ("at" = Option<String>, Query, description = "-5s, an RFC 3339 time (such as an X-Wall-Clock), or seconds since 1970; default: the newest"),
         ("width" = Option<u32>, Query, description = "Pixels, 1 to 8192; short form w. One side keeps the aspect ratio"),
         ("height" = Option<u32>, Query, description = "Pixels, 1 to 8192; short form h"),
         ("crop" = Option<String>, Query, description = "W:H:X:Y in source pixels, cut out before scaling"),
@@ -41,7 +41,7 @@ struct FrameRequest {
     responses(
         (status = 200, description = "The picture", body = Vec<u8>, content_type = "image/jpeg", headers(
             ("X-Pts" = f64, description = "Seconds on the stream's timeline"),
-            ("X-Wall-Clock" = String, description = "When it was received, RFC 3339"),
+            ("X-Wall-Clock" = String, description = "When it was captured, by the camera's clock, or received; RFC 3339"),
         )),
         (status = 400, description = "A parameter is unknown or malformed", body = ErrorBody),
         (status = 404, description = "No such stream, or the moment is no longer in the ring", body = ErrorBody),

@@ -59,7 +59,7 @@ fn check_reach(settings: &mut StreamSettings, caller: Caller) -> Result<()> {
         let message = "a push: source is somebody's own: PUT it under a name";
         return Err(Error::new(ErrorKind::Impossible, message));
     }
-    if !settings.source.url().is_some_and(CameraUrl::is_loopback) {
+    if !settings.every_source().filter_map(Source::url).any(CameraUrl::is_loopback) {
         return Ok(());
     }
     if caller == Caller::Network {

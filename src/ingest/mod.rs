@@ -11,6 +11,7 @@
 //! [`FromWorker::Failed`] and ends.
 
 mod camera;
+mod clock;
 mod decode_time;
 mod failure;
 mod fetch;

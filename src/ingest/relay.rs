@@ -5,11 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
 use retina::codec::{AudioFrame, CodecItem, ParametersRef, VideoFrame, VideoParameters, VideoParametersCodec};
+use retina::rtcp::ReceivedCompoundPacket;
 use retina::{PacketContext, Timestamp};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::time::{Instant, timeout_at};
 
 use super::camera::{Camera, VideoTrack};
+use super::clock::{CameraClock, Reading};
 use super::decode_time::DecodeTimes;
 use super::failure::{End, Failure, is_packet_error, quote};
 use super::jpeg;
@@ -27,6 +29,8 @@ pub(super) struct Relay<'a> {
     camera: Camera,
     link: &'a mut OwnedWriteHalf,
     timeline: Timeline,
+    video_clock: CameraClock,
+    audio_clock: CameraClock,
     decode_times: DecodeTimes,
     /// What the video packets are to be read with, once known.
     config: Option<VideoConfig>,
@@ -43,6 +47,8 @@ impl<'a> Relay<'a> {
             camera,
             link,
             timeline: Timeline::default(),
+            video_clock: CameraClock::default(),
+            audio_clock: CameraClock::default(),
             decode_times: DecodeTimes::default(),
             config: None,
             audio_announced: false,
@@ -80,8 +86,19 @@ impl<'a> Relay<'a> {
                     }
                 }
                 Ok(Some(Ok(CodecItem::AudioFrame(frame)))) => self.relay_audio(&frame).await?,
+                Ok(Some(Ok(CodecItem::Rtcp(packet)))) => self.hear_report(&packet),
                 Ok(Some(Ok(_))) => {}
             }
+        }
+    }
+
+    fn hear_report(&mut self, packet: &ReceivedCompoundPacket) {
+        let is_of = |index: usize| packet.stream_id() == index;
+        let received = wall_clock(packet.ctx());
+        if is_of(self.camera.video.index) {
+            self.video_clock.hear(packet, received);
+        } else if self.camera.audio.as_ref().is_some_and(|track| is_of(track.index)) {
+            self.audio_clock.hear(packet, received);
         }
     }
 
@@ -128,15 +145,19 @@ impl<'a> Relay<'a> {
             return Ok(false);
         }
         let pts = self.timeline.place(Track::Video, media_time(frame.timestamp()), frame.start_ctx().received());
+        let (wall, reading) = self.video_clock.place(frame.timestamp(), wall_clock(frame.start_ctx()));
         let header = PacketHeader {
             track: Track::Video,
             pts,
             dts: self.decode_times.stamp(pts),
             keyframe: !codec.has_nal_units()
                 || nal::units(frame.data()).any(|unit| nal::kind(codec, unit) == NalKind::KeySlice),
-            wall: wall_clock(frame.start_ctx()),
+            wall,
         };
         self.broken = None;
+        if let Some(Reading { from, offset }) = reading {
+            send_async(self.link, &FromWorker::Clock { from, offset }, &[]).await?;
+        }
         self.report_losses().await?;
         let data = match codec {
             VideoCodec::Mjpeg => jpeg::with_jfif_numbers(frame.data()),
@@ -153,7 +174,7 @@ impl<'a> Relay<'a> {
         self.lost = self.lost.saturating_add(frame.loss().into());
         self.announce_audio().await?;
         let pts = self.timeline.place(Track::Audio, media_time(frame.timestamp()), frame.ctx().received());
-        let wall = wall_clock(frame.ctx());
+        let (wall, _) = self.audio_clock.place(frame.timestamp(), wall_clock(frame.ctx()));
         let header = PacketHeader { track: Track::Audio, pts, dts: pts, keyframe: true, wall };
         self.report_losses().await?;
         Ok(send_async(self.link, &FromWorker::Packet(header), frame.data()).await?)

@@ -172,7 +172,7 @@ impl Session {
         loop {
             match self.next().await.0 {
                 FromWorker::VideoConfig(config) => return config,
-                FromWorker::AudioConfig(_) | FromWorker::Packet(_) => {}
+                FromWorker::AudioConfig(_) | FromWorker::Packet(_) | FromWorker::Clock { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -184,7 +184,8 @@ impl Session {
         while packets.len() < count {
             match self.next().await {
                 (FromWorker::Packet(header), data) if header.track == wanted => packets.push((header, data)),
-                (FromWorker::Packet(_) | FromWorker::AudioConfig(_) | FromWorker::VideoConfig(_), _) => {}
+                (FromWorker::Packet(_) | FromWorker::AudioConfig(_), _) => {}
+                (FromWorker::VideoConfig(_) | FromWorker::Clock { .. }, _) => {}
                 (other, _) => panic!("{other:?}"),
             }
         }

@@ -3,7 +3,7 @@
 //! RTP timestamps of different tracks start anywhere; what relates them is `rtptime` of PLAY's `RTP-Info`
 //! (RFC 2326 §12.33), from which retina counts. Not all cameras send it, and some send nonsense. So each track is
 //! checked once, at its first packet, against the time at which that came, and is shifted onto it if the two cannot
-//! both be right. RTCP sender reports are not used: they come seconds later, and a shift then would tear a hole.
+//! both be right. RTCP sender reports are not used here, only for the time of day: they come seconds later, and a shift then would tear a hole.
 
 use std::time::{Duration, Instant};
 

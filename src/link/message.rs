@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::{
-    AudioConfig, Container, FrameHeader, Geometry, InputFormat, MediaTime, Pace, PacketHeader, PatternSource,
-    RenditionSpec, SoundSpec, StillSpec, TlsTrust, Transport, VideoCodec, VideoConfig,
+    AudioConfig, ClockSource, Container, FrameHeader, Geometry, InputFormat, MediaTime, Pace, PacketHeader,
+    PatternSource, RenditionSpec, SoundSpec, StillSpec, TlsTrust, Transport, VideoCodec, VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
 use crate::sandbox::{Confined, Confinement, Reach};
@@ -371,6 +371,13 @@ pub enum FromWorker {
     Lost {
         /// How many.
         packets: u32,
+    },
+    /// Cameras: what tells the packets' wall clock from now on; after each of the camera's sender reports.
+    Clock {
+        /// Whose clock.
+        from: ClockSource,
+        /// By how many microseconds receipt was behind the camera's clock, at the least.
+        offset: i64,
     },
     /// Pixels and sound: another packet has been dealt with.
     Consumed {

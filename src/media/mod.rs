@@ -27,4 +27,4 @@ pub use request::{
 };
 pub use sound::{AudioRequest, MAX_CHANNELS, MAX_SAMPLE_RATE, SoundCoding, SoundSpec};
 pub use source::{Container, InputFormat, Pace, PatternSource, StreamId, TlsTrust, Transport};
-pub use time::{FrameGrid, FrameRate, MediaTime, WallClock};
+pub use time::{ClockSource, FrameGrid, FrameRate, MediaTime, WallClock};

@@ -38,7 +38,8 @@ impl MediaTime {
     }
 }
 
-/// Microseconds since the Unix epoch: when a packet was received, or captured where RTCP sender reports say so.
+/// Microseconds since the Unix epoch: when a packet was received, or captured where RTCP sender reports say so and the
+/// camera's clock is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WallClock(pub i64);
 
@@ -46,6 +47,26 @@ impl WallClock {
     /// The wall clock now.
     pub fn now() -> Self {
         std::time::SystemTime::now().into()
+    }
+}
+
+/// What a packet's [`WallClock`] is told by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClockSource {
+    /// The camera's own clock, by its RTCP sender reports.
+    SenderReport,
+    /// This machine's clock, when the packet was received.
+    #[default]
+    Receipt,
+}
+
+impl ClockSource {
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SenderReport => "sender_report",
+            Self::Receipt => "receipt",
+        }
     }
 }
 

@@ -71,12 +71,13 @@ impl Drop for Ticket {
 pub struct RenditionUse {
     rendition: Arc<Rendition>,
     commands: mpsc::UnboundedSender<Command>,
+    _demand: Demand,
 }
 
 impl RenditionUse {
-    /// A use of `rendition`, which counted it already.
-    pub fn new(rendition: Arc<Rendition>, commands: mpsc::UnboundedSender<Command>) -> Self {
-        Self { rendition, commands }
+    /// A use of `rendition`, which counted it already, and of the source that it is made from.
+    pub fn new(rendition: Arc<Rendition>, commands: mpsc::UnboundedSender<Command>, demand: Demand) -> Self {
+        Self { rendition, commands, _demand: demand }
     }
 
     /// The rendition's name within the worker.

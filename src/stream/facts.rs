@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::status::{SandboxStatus, State, WorkerStatus};
 use crate::events::{Change, Events, Topic};
 use crate::link::usage;
-use crate::media::{AudioConfig, VideoConfig};
+use crate::media::{AudioConfig, ClockSource, VideoConfig, WallClock};
 use crate::metrics::StreamMetrics;
 
 /// Over how long frame and bit rate are measured.
@@ -47,6 +47,8 @@ pub struct Facts {
     pub lost: u64,
     /// Clock jumps absorbed.
     pub clock_jumps: u64,
+    /// What tells the packets' wall clock.
+    pub clock: Clock,
     /// The worker that reads the source.
     pub worker: Option<u32>,
     /// What holds it.
@@ -56,6 +58,15 @@ pub struct Facts {
     /// Workers that ended unasked.
     pub restarts: u64,
     window: Window,
+}
+
+/// What tells the packets' wall clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// Whose clock.
+    pub from: ClockSource,
+    /// By how many microseconds receipt was behind the camera's clock; `None` before its first sender report.
+    pub offset: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +92,7 @@ impl SourceFacts {
             reconnects: 0,
             lost: 0,
             clock_jumps: 0,
+            clock: Clock::default(),
             worker: None,
             sandbox: None,
             demux: None,
@@ -105,6 +117,14 @@ impl SourceFacts {
     /// A copy of the facts.
     pub fn get(&self) -> Facts {
         self.lock().clone()
+    }
+
+    /// When the packet of this wall clock was received, give or take what the network does.
+    pub fn received(&self, wall: WallClock) -> WallClock {
+        match self.lock().clock {
+            Clock { from: ClockSource::SenderReport, offset: Some(offset) } => WallClock(wall.0.saturating_add(offset)),
+            _ => wall,
+        }
     }
 
     /// Changes facts in place.

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::choice::{Wanted, sized};
+use super::consumer::RenditionUse;
+use super::feed::Feed;
 use super::packets::{PacketStream, Pictures, SoundReader, SoundStream};
 use super::pixels::Command;
 use super::rendition::{RenditionKey, Sink};
@@ -40,32 +43,16 @@ impl Stream {
 
     async fn copy_from(&self, sound: Option<SoundRequest>, start: impl FnOnce(&Ring) -> Start) -> Result<PacketStream> {
         let ticket = self.ticket("packets")?;
-        self.wait_live().await?;
-        let sound = self.prepare(sound).await;
-        let mut reader = self.ring.reader(start(&self.ring));
-        let (first, video) = self.first_packet(&mut reader).await?;
+        let feed = &self.main;
+        feed.wait_live().await?;
+        let sound = prepare(feed, sound).await;
+        let mut reader = feed.ring.reader(start(&feed.ring));
+        let (first, video) = feed.first_packet(&mut reader).await?;
         let with_sound = matches!(sound, Some((Sound::Own(_), _)));
         let audio = sound.as_ref().map(|(sound, _)| sound.config());
-        let sound = sound.and_then(|(_, making)| making).map(|making| self.made_sound(making, &first));
+        let sound = sound.and_then(|(_, making)| making).map(|making| made_sound(making, &first));
         let pictures = Pictures { next: Some(first), reader, with_sound };
-        Ok(PacketStream { video, audio, pictures, sound, absence: self.absence(), ticket, rendition: None })
-    }
-
-    /// What goes along as sound, and its making, which has caught up with the source where that is quick.
-    async fn prepare(&self, sound: Option<SoundRequest>) -> Option<(Sound, Option<Arc<Making>>)> {
-        let SoundRequest { audio, carrier } = sound?;
-        let sound = carrier.sound(audio, &self.audio()?)?;
-        let Sound::Made(spec) = sound else { return Some((sound, None)) };
-        let making = self.sounds.join(spec);
-        if let Some((_, newest)) = self.ring.span() {
-            making.reached(newest.offset(-SOUND_LAG), SOUND_PATIENCE).await;
-        }
-        Some((sound, Some(making)))
-    }
-
-    fn made_sound(&self, making: Arc<Making>, first: &Read) -> SoundReader {
-        let from = start_of(first);
-        SoundReader::new(making.reader(Start::KeyframeBefore(from)), from, Some(making))
+        Ok(PacketStream { video, audio, pictures, sound, absence: feed.absence(), ticket, rendition: None })
     }
 
     /// Sound alone, as bare samples, from now on.
@@ -77,8 +64,9 @@ impl Stream {
             return Err(Error::new(ErrorKind::Impossible, format!("a sound of {spec} is not possible")));
         }
         let ticket = self.ticket("sound")?;
-        self.wait_live().await?;
-        if self.audio().is_none() {
+        let feed = &self.main;
+        feed.wait_live().await?;
+        if feed.audio().is_none() {
             let message = format!(
                 "stream '{}' has no sound: its source offers none in AAC, G.711 or Opus. Switch the camera's microphone \
                  on, or set its codec to one of these",
@@ -86,9 +74,9 @@ impl Stream {
             );
             return Err(Error::new(ErrorKind::Impossible, message));
         }
-        let making = self.sounds.join(spec);
+        let making = feed.sounds.join(spec);
         let reader = making.reader(Start::NewestKeyframe);
-        Ok(SoundStream { spec, reader, absence: self.absence(), ticket, _making: making })
+        Ok(SoundStream { spec, reader, absence: feed.absence(), ticket, _making: making })
     }
 
     /// An encoded rendition's packets, with the sound that is asked for.
@@ -102,15 +90,16 @@ impl Stream {
         sound: Option<SoundRequest>,
     ) -> Result<PacketStream> {
         let ticket = self.ticket("packets")?;
-        self.wait_live().await?;
-        let sound = self.prepare(sound).await;
-        let used = self.subscribe(RenditionKey { request, policy }).await?;
+        let chosen = self.choose_with(Wanted::from(&request), sound).await?;
+        let (feed, request) = (chosen.feed, sized(request, chosen.size));
+        let sound = prepare(feed, sound).await;
+        let used = feed.subscribe(RenditionKey { request, policy }, chosen.demand).await?;
         let Sink::Packets(ring) = &used.rendition().sink else {
             return Err(Error::internal("a rendition of pictures was asked for packets"));
         };
         // An IDR made now shows the present; the ring's last one may be a whole GOP old.
         let start = if used.rendition().may_force_keyframe() {
-            self.pixels.send(Command::ForceKeyframe(used.id()))?;
+            feed.pixels.send(Command::ForceKeyframe(used.id()))?;
             Start::NextKeyframe
         } else {
             Start::NewestKeyframe
@@ -118,19 +107,19 @@ impl Stream {
         let mut reader = ring.reader(start);
         let (first, video) = tokio::select! {
             biased;
-            () = used.rendition().ended() => return Err(self.rendition_failure(&used)),
-            first = self.first_packet(&mut reader) => first?,
+            () = used.rendition().ended() => return Err(failure_of(&used)),
+            first = feed.first_packet(&mut reader) => first?,
         };
         let audio = sound.as_ref().map(|(sound, _)| sound.config());
         let sound = sound.map(|(_, making)| match making {
-            Some(making) => self.made_sound(making, &first),
+            Some(making) => made_sound(making, &first),
             None => {
                 let from = start_of(&first);
-                SoundReader::new(self.ring.reader(Start::KeyframeBefore(from)), from, None)
+                SoundReader::new(feed.ring.reader(Start::KeyframeBefore(from)), from, None)
             }
         });
         let pictures = Pictures { next: Some(first), reader, with_sound: false };
-        Ok(PacketStream { video, audio, pictures, sound, absence: self.absence(), ticket, rendition: Some(used) })
+        Ok(PacketStream { video, audio, pictures, sound, absence: feed.absence(), ticket, rendition: Some(used) })
     }
 
     /// A raw or JPEG rendition's pictures.
@@ -139,24 +128,47 @@ impl Stream {
     /// As [`Self::encoded`].
     pub async fn pictures(&self, request: RenditionRequest, policy: Policy) -> Result<PictureStream> {
         let ticket = self.ticket("pictures")?;
-        self.wait_live().await?;
-        let used = self.subscribe(RenditionKey { request, policy }).await?;
+        let chosen = self.choose(Wanted::from(&request)).await?;
+        let (feed, request) = (chosen.feed, sized(request, chosen.size));
+        let used = feed.subscribe(RenditionKey { request, policy }, chosen.demand).await?;
         let Sink::Pictures(fanout) = &used.rendition().sink else {
             return Err(Error::internal("a rendition of packets was asked for pictures"));
         };
         let mut pictures = fanout.subscribe();
         let first = tokio::select! {
             biased;
-            () = used.rendition().ended() => return Err(self.rendition_failure(&used)),
+            () = used.rendition().ended() => return Err(failure_of(&used)),
             first = tokio::time::timeout(self.context.limits.hold, pictures.next()) => first,
         };
-        let first = first.ok().flatten().ok_or_else(|| self.nothing_came())?;
-        let source = self.ring.video_config().ok_or_else(|| self.nothing_came())?;
+        let first = first.ok().flatten().ok_or_else(|| feed.nothing_came())?;
+        let source = feed.ring.video_config().ok_or_else(|| feed.nothing_came())?;
         let spec = request.resolve(&source)?;
         let fps = request.cadence.nominal(source.frame_rate.unwrap_or(FrameRate { num: 25, den: 1 }));
-        let (absence, first) = (self.absence(), Some(first));
+        let (absence, first) = (feed.absence(), Some(first));
         Ok(PictureStream { spec, fps, first, pictures, absence, ticket, rendition: used })
     }
+}
+
+/// What goes along as sound with pictures of `feed`, and its making, which has caught up with the source where that is
+/// quick.
+async fn prepare(feed: &Feed, sound: Option<SoundRequest>) -> Option<(Sound, Option<Arc<Making>>)> {
+    let SoundRequest { audio, carrier } = sound?;
+    let sound = carrier.sound(audio, &feed.audio()?)?;
+    let Sound::Made(spec) = sound else { return Some((sound, None)) };
+    let making = feed.sounds.join(spec);
+    if let Some((_, newest)) = feed.ring.span() {
+        making.reached(newest.offset(-SOUND_LAG), SOUND_PATIENCE).await;
+    }
+    Some((sound, Some(making)))
+}
+
+fn made_sound(making: Arc<Making>, first: &Read) -> SoundReader {
+    let from = start_of(first);
+    SoundReader::new(making.reader(Start::KeyframeBefore(from)), from, Some(making))
+}
+
+fn failure_of(used: &RenditionUse) -> Error {
+    used.rendition().failure().unwrap_or_else(|| Error::new(ErrorKind::Cancelled, "the stream is ending"))
 }
 
 /// When the first packet of a reader is decoded.

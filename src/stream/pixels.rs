@@ -30,7 +30,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::rendition::{Rendition, RenditionKey};
-use super::status::RenditionStatus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::RenditionId;
 use crate::media::{Frame, MediaTime, StillSpec};
@@ -67,6 +66,8 @@ pub enum Command {
         /// The rendition, or why not.
         reply: oneshot::Sender<Result<Arc<Rendition>>>,
     },
+    /// These renditions are made always, from now on, and no others.
+    KeepWarm(Vec<RenditionKey>),
     /// A consumer of this rendition has left.
     Release(RenditionId),
     /// The next picture of an encoded rendition is to be an IDR.
@@ -122,11 +123,6 @@ impl Pixels {
     /// What may be planned with for this stream.
     pub fn capabilities(&self) -> Capabilities {
         self.setup.capabilities()
-    }
-
-    /// The renditions as the API shows them.
-    pub fn rendition_status(&self) -> Vec<RenditionStatus> {
-        self.facts().renditions.iter().map(|rendition| rendition.status()).collect()
     }
 
     /// For guards that release what they hold when dropped.
@@ -212,6 +208,7 @@ impl PixelsTask {
                         // No worker runs that would have to be told of it.
                         drop(self.renditions.subscribe(key, reply, config.as_deref(), &mut self.budget));
                     }
+                    Some(Command::KeepWarm(keys)) => drop(self.renditions.keep_warm(keys)),
                     Some(Command::Release(id)) => self.renditions.release(id),
                     Some(Command::ForceKeyframe(_)) => {}
                     Some(Command::Still { reply, .. }) => drop(reply.send(None)),

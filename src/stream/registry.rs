@@ -119,6 +119,7 @@ impl Streams {
         let same = |entry: &Entry| {
             let own = entry.stream.settings();
             own.source == settings.source
+                && own.detect == settings.detect
                 && own.credentials == settings.credentials
                 && own.transport == settings.transport
         };

@@ -146,6 +146,7 @@ impl Rendition {
         let stages = self.stages();
         RenditionStatus {
             key: self.name(),
+            from: String::new(),
             decode_scale: stages.as_ref().map(|stages| stages.scale.accel().to_owned()),
             encode: stages.and_then(|stages| stages.encode).map(|encode| encode.accel().to_owned()),
             fps: self.key.request.cadence.grid().map(FrameRate::as_f64),

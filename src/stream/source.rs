@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::context::Context;
-use super::facts::SourceFacts;
+use super::facts::{Clock, SourceFacts};
 use super::intake::{Intake, IntakeEvent, Part};
 use super::push::Pusher;
 use super::status::{SandboxStatus, State};
@@ -17,7 +17,7 @@ use super::timeline::Timeline;
 use super::used::ProcessUse;
 use crate::config::{Source, StreamSettings};
 use crate::link::{FailureKind, FromWorker, Worker, usage};
-use crate::media::{AudioConfig, MAX_ACCESS_UNIT, Packet, PacketHeader, Track, TrackConfig, VideoConfig};
+use crate::media::{AudioConfig, ClockSource, MAX_ACCESS_UNIT, Packet, PacketHeader, Track, TrackConfig, VideoConfig};
 use crate::metrics::StreamMetrics;
 use crate::ring::Ring;
 use crate::sandbox::Confined;
@@ -72,6 +72,7 @@ pub async fn run(mut task: SourceTask) {
             task.facts.enter(state, reason, None);
         }
         timeline.restart();
+        task.facts.update(|facts| facts.clock = Clock::default());
         let mut connection = Connection {
             task: &mut task,
             timeline: &mut timeline,
@@ -299,9 +300,22 @@ impl Connection<'_> {
                 self.task.facts.update(|facts| facts.lost += u64::from(packets));
                 self.task.metrics.count(&self.task.metrics.all.source_packets_lost, packets.into());
             }
+            FromWorker::Clock { from, offset } => self.take_clock(from, offset),
             other => return Err(format!("a source worker said {}", name_of(&other))),
         }
         Ok(())
+    }
+
+    fn take_clock(&self, from: ClockSource, offset: i64) {
+        let metrics = &self.task.metrics;
+        let seconds = offset as f64 / 1e6;
+        metrics.all.source_clock_offset.with_label_values(&[metrics.id()]).set(seconds);
+        let before = self.task.facts.get().clock;
+        if from == ClockSource::Receipt && before.offset.is_none() {
+            let behind = format!("{seconds:.1} s");
+            tracing::warn!(stream = metrics.id(), behind, "the camera's clock is not set: times are those of receipt");
+        }
+        self.task.facts.update(|facts| facts.clock = Clock { from, offset: Some(offset) });
     }
 
     fn take_video_config(&mut self, config: VideoConfig) -> Result<(), String> {

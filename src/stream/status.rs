@@ -63,6 +63,39 @@ pub struct Status {
     pub workers: WorkersStatus,
     /// What is given up because the machine has no more to give.
     pub load: LoadStatus,
+    /// The camera's substream (`detect_source`), from which small pictures are made; null for a stream without one.
+    pub detect: Option<DetectStatus>,
+}
+
+/// The camera's substream.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct DetectStatus {
+    /// True while it is away, and small pictures are made from the main stream.
+    pub fallback: bool,
+    /// The same that a stream says of its main source.
+    #[serde(flatten)]
+    pub feed: FeedStatus,
+}
+
+/// One source, and what is made of it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct FeedStatus {
+    /// Where it is in its life.
+    pub state: State,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Why, where it is not live.
+    pub reason: Option<String>,
+    /// What it sends.
+    pub source: SourceStatus,
+    /// Where its pictures are decoded; null while nobody wants any of them.
+    pub accel: Option<AccelStatus>,
+    /// What its packet ring holds.
+    pub ring: RingStatus,
+    /// Its processes.
+    pub workers: WorkersStatus,
+    /// What is given up because the machine has no more to give.
+    pub load: LoadStatus,
 }
 
 /// What the source sends.
@@ -95,6 +128,18 @@ pub struct SourceStatus {
     pub packets_lost: u64,
     /// Jumps and wraps of the source's clock that were smoothed out.
     pub clock_jumps: u64,
+    /// What tells the time of day of its pictures.
+    pub clock: ClockStatus,
+}
+
+/// What tells the time of day of a source's pictures (`X-Wall-Clock`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct ClockStatus {
+    /// `sender_report`: the camera's clock, by RTCP. `receipt`: camshaft's, when the picture was received; the camera says
+    /// nothing, or its clock is more than 5 s off.
+    pub from: String,
+    /// By how many milliseconds receipt is behind the camera's clock; null if the camera says nothing.
+    pub offset_ms: Option<f64>,
 }
 
 /// Where decoding runs.
@@ -127,6 +172,8 @@ pub struct LoadStatus {
 pub struct RenditionStatus {
     /// What it is, e.g. `i420 1280x720@5`.
     pub key: String,
+    /// `main` or `detect`: the source that it is made from.
+    pub from: String,
     /// `hardware` or `software`; null until a worker makes it.
     pub decode_scale: Option<String>,
     /// `hardware` or `software` for encoded renditions.

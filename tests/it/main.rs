@@ -10,6 +10,7 @@ mod cameras;
 mod check;
 mod commands;
 mod deploy;
+mod detect;
 mod devices;
 mod fallback;
 mod faults;

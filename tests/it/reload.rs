@@ -87,8 +87,7 @@ fn a_configmap_is_followed_through_its_symlinks() {
 #[test]
 fn every_mistake_is_named_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
-    let yaml =
-        "server: { http: nowhere }\nstreams:\n  a b: { source: \"test:\" }\n  c: { detect_source: \"rtsp://x/\" }\n";
+    let yaml = "server: { http: nowhere }\nstreams:\n  a b: { source: \"test:\" }\n  c: { source: \"rtmp://x/\" }\n";
     fs::write(dir.path().join("camshaft.yaml"), yaml).unwrap();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_camshaft"))
         .args(["serve", "--config"])
@@ -103,7 +102,7 @@ fn every_mistake_is_named_at_the_start() {
         "camshaft.yaml:4:",
         "nowhere",
         "a b",
-        "'detect_source'",
+        "'rtmp'",
         "not built yet",
         "source",
     ] {

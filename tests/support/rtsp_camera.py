@@ -8,6 +8,8 @@ Debian: python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base -good -b
 import argparse
 import os
 import signal
+import threading
+import time
 
 import gi
 
@@ -34,6 +36,7 @@ def arguments():
     parser.add_argument("--codec", choices=["h264", "h265", "jpeg"], default="h264")
     parser.add_argument("--fps", type=int, default=25, help="of a raw file")
     parser.add_argument("--loop", choices=["yes", "no"], default="yes")
+    parser.add_argument("--live", type=int, metavar="FPS", help="all that serve clips of a length show the same number at a time")
     parser.add_argument("--audio", choices=AUDIO, default="none", help="aac: the clip's own")
     parser.add_argument("--audio-gaps", type=int, metavar="MS", help="its sound stops and comes back, each for so long")
     parser.add_argument("--transport", choices=["tcp", "udp", "both"], default="both")
@@ -138,6 +141,33 @@ def has_key(codec, access_unit):
     return False
 
 
+class Live(threading.Thread):
+    """Plays a clip by the time of day: its sources are pushed each access unit when that is due."""
+
+    def __init__(self, codec, samples, fps):
+        super().__init__(daemon=True)
+        self.codec, self.samples, self.fps = codec, samples, fps
+        self.sources, self.lock = {}, threading.Lock()
+        self.start()
+
+    def add(self, source):
+        with self.lock:
+            self.sources[source] = False
+
+    def run(self):
+        number = int(time.time() * self.fps)
+        while True:
+            number += 1
+            time.sleep(max(number / self.fps - time.time(), 0))
+            _, _, data = self.samples[number % len(self.samples)]
+            is_key = has_key(self.codec, data)
+            with self.lock:
+                for source, started in self.sources.items():
+                    if started or is_key:
+                        self.sources[source] = True
+                        source.emit("push-buffer", Gst.Buffer.new_wrapped(data))
+
+
 class Camera(GstRtspServer.RTSPMediaFactory):
     def __init__(self, args):
         super().__init__()
@@ -154,7 +184,9 @@ class Camera(GstRtspServer.RTSPMediaFactory):
             payloader += f' ! capssetter name=pay0 replace=true join=false caps="{rtp}"'
         else:
             payloader += " name=pay0"
-        self.set_launch(f"( appsrc name=video format=time block=true max-bytes=2000000 ! {payloader} {AUDIO[args.audio]} )")
+        source = "appsrc name=video format=time " + ("is-live=true do-timestamp=true" if args.live else "block=true max-bytes=2000000")
+        self.live = Live(args.codec, video, args.live) if args.live else None
+        self.set_launch(f"( {source} ! {payloader} {AUDIO[args.audio]} )")
         self.set_shared(args.shared)
         lower = GstRtsp.RTSPLowerTrans
         self.set_protocols({"tcp": lower.TCP, "udp": lower.UDP, "both": lower.TCP | lower.UDP}[args.transport])
@@ -164,7 +196,10 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         for name, (caps, samples) in self.tracks.items():
             source = media.get_element().get_by_name(name)
             source.set_property("caps", caps)
-            source.connect("need-data", self.feed, self.replay(samples))
+            if self.live:
+                self.live.add(source)
+            else:
+                source.connect("need-data", self.feed, self.replay(samples))
         if self.audio_gaps:
             GLib.timeout_add(self.audio_gaps, self.turn, media.get_element().get_by_name("valve"))
 

@@ -49,6 +49,7 @@ impl PixelsTask {
                     None => return false,
                     // An asker that went away needs no answer.
                     Some(Command::Subscribe { reply, .. }) => drop(reply.send(Err(no_room(reason)))),
+                    Some(Command::KeepWarm(keys)) => drop(self.renditions.keep_warm(keys)),
                     Some(Command::Release(id)) => self.renditions.release(id),
                     Some(Command::ForceKeyframe(_)) => {}
                     Some(Command::Still { reply, .. }) => drop(reply.send(None)),

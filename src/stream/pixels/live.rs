@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::super::rendition::Rendition;
 use super::budget::Budget;
 use super::failure::{Failure, Reason};
 use super::inspection::Inspection;
@@ -300,12 +301,14 @@ impl Live {
             Command::Subscribe { key, reply } => {
                 let config = self.current.config().clone();
                 let Some(rendition) = renditions.subscribe(key, reply, Some(&config), budget) else { return };
-                self.replan_at = Some(Instant::now());
-                match &mut self.successor {
-                    // The old worker makes nothing more.
-                    Some(Successor { session, from: Some(_), .. }) => session.add(&rendition, None, renditions),
-                    _ => self.current.add(&rendition, None, renditions),
+                self.add(&rendition, renditions);
+            }
+            Command::KeepWarm(keys) => {
+                for rendition in renditions.keep_warm(keys) {
+                    self.add(&rendition, renditions);
                 }
+                // What is too much is taken back from whoever has the least priority.
+                budget.reduce(&renditions.keys(), self.current.config());
             }
             Command::Release(id) => renditions.release(id),
             Command::ForceKeyframe(id) => {
@@ -315,6 +318,16 @@ impl Live {
                 }
             }
             Command::Still { spec, reply } => self.current.ask_still(spec, reply),
+        }
+    }
+
+    /// Has another rendition made.
+    fn add(&mut self, rendition: &Arc<Rendition>, renditions: &mut Renditions) {
+        self.replan_at = Some(Instant::now());
+        match &mut self.successor {
+            // The old worker makes nothing more.
+            Some(Successor { session, from: Some(_), .. }) => session.add(rendition, None, renditions),
+            _ => self.current.add(rendition, None, renditions),
         }
     }
 

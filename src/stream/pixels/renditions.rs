@@ -12,7 +12,6 @@ use super::{MAX_RENDITIONS, PixelsSetup, View, stages};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::RenditionId;
 use crate::media::{Frame, MediaTime, Packet, PacketHeader, TrackConfig, VideoConfig, WallClock};
-use crate::metrics::StreamMetrics;
 use crate::plan::{Input, Job, Policy, Scale, plan};
 
 /// All renditions of a stream.
@@ -51,6 +50,19 @@ impl Renditions {
         for key in self.warm.clone() {
             self.add(key, true);
         }
+    }
+
+    /// Keeps `warm` made from now on, and nothing else. Returns what is new and must be added to the worker.
+    pub fn keep_warm(&mut self, warm: Vec<RenditionKey>) -> Vec<Arc<Rendition>> {
+        for held in self.held.values_mut() {
+            held.warm = warm.contains(&held.rendition.key);
+            let is_used = held.warm || held.rendition.consumers.load(Ordering::Relaxed) > 0;
+            held.unused_since = if is_used { None } else { held.unused_since.or_else(|| Some(Instant::now())) };
+        }
+        let is_made = |key: &RenditionKey| self.held.values().any(|held| held.rendition.key == *key);
+        let missing: Vec<_> = warm.iter().filter(|key| !is_made(key)).copied().collect();
+        self.warm = warm;
+        missing.into_iter().map(|key| self.add(key, true)).collect()
     }
 
     /// Every rendition there is, for whoever changes them meanwhile.
@@ -278,7 +290,7 @@ impl Renditions {
             return false;
         }
         held.delivered = Some(frame.header.pts);
-        observe(&self.setup.metrics, &held.rendition, frame.header.wall);
+        observe(&self.setup, &held.rendition, frame.header.wall);
         if let Sink::Pictures(fanout) = &held.rendition.sink {
             fanout.send(frame);
         }
@@ -300,7 +312,7 @@ impl Renditions {
             return false;
         }
         held.delivered = Some(header.pts);
-        observe(&self.setup.metrics, &held.rendition, header.wall);
+        observe(&self.setup, &held.rendition, header.wall);
         if let Sink::Packets(ring) = &held.rendition.sink {
             ring.push(Packet { header, config: TrackConfig::Video(config), data });
         }
@@ -314,9 +326,10 @@ impl Renditions {
     }
 }
 
-fn observe(metrics: &StreamMetrics, rendition: &Rendition, received: WallClock) {
+fn observe(setup: &PixelsSetup, rendition: &Rendition, wall: WallClock) {
+    let (metrics, received) = (&setup.metrics, setup.facts.received(wall));
     rendition.frames.fetch_add(1, Ordering::Relaxed);
     metrics.count_by(&metrics.all.rendition_frames, &rendition.name(), 1);
     let latency = WallClock::now().0.saturating_sub(received.0) as f64 / 1e6;
-    metrics.all.stage_latency.with_label_values(&[metrics.id()]).observe(latency.max(0.0));
+    metrics.all.stage_latency.with_label_values(&[metrics.stream()]).observe(latency.max(0.0));
 }

@@ -315,6 +315,7 @@ impl Session {
             FromWorker::Failed { kind, message } => return Err(Failure::new(Reason::Said(kind), message)),
             FromWorker::Drained
             | FromWorker::VideoConfig(_)
+            | FromWorker::Clock { .. }
             | FromWorker::AudioConfig(_)
             | FromWorker::Packet(_)
             | FromWorker::Lost { .. }

@@ -2,8 +2,9 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What becomes of the RTP packets that the camera sends. Everything random is drawn from one seed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +23,10 @@ pub enum Tamper {
     Freeze,
     /// Their payload is noise.
     Garbage,
+    /// They come so much later than they were sent, as everything that the camera says.
+    Late(Duration),
+    /// They pass, but the camera's clock is so many seconds ahead, by its reports.
+    ClockAhead(u32),
     /// Nothing passes in either direction, and nobody is told.
     Silence,
 }
@@ -31,6 +36,9 @@ pub struct Relay {
     port: u16,
     shared: Arc<Mutex<State>>,
 }
+
+/// A message and when it is to be passed on.
+type Due = (Instant, Vec<u8>);
 
 struct State {
     tamper: Tamper,
@@ -137,8 +145,14 @@ fn serve(listener: &TcpListener, shared: &Arc<Mutex<State>>) {
             let _ = to_camera.shutdown(Shutdown::Both);
         });
         std::thread::spawn(move || {
-            let _ = pass_media(from_camera, &to_client, &media);
-            let _ = to_client.shutdown(Shutdown::Both);
+            let (sender, due) = mpsc::channel();
+            let writer = std::thread::spawn(move || {
+                let _ = write_when_due(&due, &to_client);
+                let _ = to_client.shutdown(Shutdown::Both);
+            });
+            let _ = pass_media(from_camera, &sender, &media);
+            drop(sender);
+            let _ = writer.join();
         });
         state.connections.push(client);
         state.connections.push(camera);
@@ -159,7 +173,7 @@ fn pass_requests(mut client: TcpStream, mut camera: &TcpStream, shared: &Mutex<S
 }
 
 /// Passes answers on as they are, and RTP packets (RFC 2326 §10.12) with what becomes of them.
-fn pass_media(camera: TcpStream, mut client: &TcpStream, shared: &Mutex<State>) -> io::Result<()> {
+fn pass_media(camera: TcpStream, client: &mpsc::Sender<Due>, shared: &Mutex<State>) -> io::Result<()> {
     let mut camera = BufReader::new(camera);
     let mut mangler = Mangler { random: fastrand::Rng::with_seed(4), last_timestamp: 0, shift: None };
     while let Some(first) = camera.fill_buf()?.first().copied() {
@@ -176,6 +190,18 @@ fn pass_media(camera: TcpStream, mut client: &TcpStream, shared: &Mutex<State>) 
                 continue;
             }
         }
+        let late = match shared.lock().unwrap().tamper {
+            Tamper::Late(late) => late,
+            _ => Duration::ZERO,
+        };
+        client.send((Instant::now() + late, message)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+    }
+    Ok(())
+}
+
+fn write_when_due(due: &mpsc::Receiver<Due>, mut client: &TcpStream) -> io::Result<()> {
+    for (at, message) in due {
+        std::thread::sleep(at.saturating_duration_since(Instant::now()));
         client.write_all(&message)?;
     }
     Ok(())
@@ -215,12 +241,17 @@ impl Mangler {
         }
         // Even channels carry RTP (RFC 3550 §5.1), odd ones reports.
         if message[1] % 2 == 1 || message.len() < 4 + 14 {
+            if let (Tamper::ClockAhead(by), [_, _, _, _, _, 200, ..]) = (tamper, &message[..]) {
+                // The seconds of a sender report (RFC 3550 §6.4.1).
+                let seconds = u32::from_be_bytes([message[12], message[13], message[14], message[15]]);
+                message[12..16].copy_from_slice(&seconds.wrapping_add(by).to_be_bytes());
+            }
             // A report would tell of a clock that the packets do not follow.
             return !matches!(tamper, Tamper::Shift(_) | Tamper::Wrap | Tamper::Freeze);
         }
         let timestamp = u32::from_be_bytes([message[8], message[9], message[10], message[11]]);
         match tamper {
-            Tamper::Nothing | Tamper::Silence => {}
+            Tamper::Nothing | Tamper::Silence | Tamper::Late(_) | Tamper::ClockAhead(_) => {}
             Tamper::FlipBits(one_in) => {
                 for byte in &mut message[16..] {
                     (0..8).filter(|_| self.random.u32(..one_in) == 0).for_each(|bit| *byte ^= 1 << bit);
