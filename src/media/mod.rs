@@ -3,6 +3,7 @@
 mod codec;
 mod frame;
 mod geometry;
+mod job;
 pub mod nal;
 mod packet;
 mod parameter_sets;
@@ -16,11 +17,12 @@ mod time;
 pub use codec::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
 pub use frame::{Frame, FrameHeader};
 pub use geometry::{Crop, Geometry, MAX_PIXELS};
+pub use job::{JobAudio, JobFormat, JobSource, JobSpec, JobStats, JobVideo, RawInput};
 pub use packet::{MAX_ACCESS_UNIT, Packet, PacketHeader, Track, TrackConfig};
 pub use parameter_sets::{StreamParameters, parse_parameter_sets};
 pub use pixel::PixelFormat;
 pub use request::{
-    EncodeSpec, OutputRequest, OutputSpec, RateControl, RenditionRequest, RenditionSpec, StillSpec, resolve_size,
+    EncodeSpec, OutputRequest, OutputSpec, RateControl, RenditionRequest, RenditionSpec, StillSpec, default_bitrate, resolve_size,
 };
 pub use source::{PatternSource, StreamId, Transport};
 pub use time::{FrameGrid, FrameRate, MediaTime, WallClock};

@@ -7,6 +7,7 @@ use std::ptr::{self, NonNull};
 use super::error::{END_OF_STREAM, Error, Result, TRY_AGAIN, check, check_pointer};
 use super::frame::{ColorTags, Frame, write_enum};
 use super::packet::Packet;
+use super::parameters::Parameters;
 
 /// What a codec has to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,23 @@ impl Codec {
         write_enum((&raw mut settings.color_trc).cast(), color.transfer);
     }
 
+    /// Takes over what a container says of the stream.
+    pub(super) fn set_parameters(&mut self, parameters: &Parameters) -> Result<()> {
+        // SAFETY: both are valid; the context is not open.
+        let code = unsafe { ffi::avcodec_parameters_to_context(self.raw.as_ptr(), parameters.as_ptr()) };
+        check("set up codec", code)?;
+        Ok(())
+    }
+
+    /// What the packets of an open encoder are to be read with.
+    pub(super) fn parameters(&self) -> Result<Parameters> {
+        let mut parameters = Parameters::empty()?;
+        // SAFETY: both are valid.
+        let code = unsafe { ffi::avcodec_parameters_from_context(parameters.as_mut_ptr(), self.raw.as_ptr()) };
+        check("describe codec", code)?;
+        Ok(parameters)
+    }
+
     /// Gives the context a copy of `bytes` as its out-of-band headers.
     pub(super) fn set_extradata(&mut self, bytes: &[u8]) -> Result<()> {
         let padded = bytes.len() + ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
@@ -99,7 +117,7 @@ impl Codec {
 
     /// Opens the codec with its private `options`; one that FFmpeg does not know is an error, not ignored.
     pub(super) fn open(&mut self, options: &[(&str, String)]) -> Result<()> {
-        let mut dictionary = Dictionary(ptr::null_mut());
+        let mut dictionary = Dictionary::new();
         for (key, value) in options {
             dictionary.set(key, value)?;
         }
@@ -167,10 +185,20 @@ fn c_string(text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::Unsupported(format!("a NUL in the option {text:?}")))
 }
 
-struct Dictionary(*mut ffi::AVDictionary);
+/// Options by name.
+pub(super) struct Dictionary(*mut ffi::AVDictionary);
 
 impl Dictionary {
-    fn set(&mut self, key: &str, value: &str) -> Result<()> {
+    pub(super) fn new() -> Self {
+        Self(ptr::null_mut())
+    }
+
+    /// For calls that take the options that they know out of it.
+    pub(super) fn as_mut_ptr(&mut self) -> *mut *mut ffi::AVDictionary {
+        &mut self.0
+    }
+
+    pub(super) fn set(&mut self, key: &str, value: &str) -> Result<()> {
         let (key, value) = (c_string(key)?, c_string(value)?);
         // SAFETY: both are C strings, which FFmpeg copies; the dictionary is valid or null.
         check("set option", unsafe { ffi::av_dict_set(&mut self.0, key.as_ptr(), value.as_ptr(), 0) })?;

@@ -2,6 +2,7 @@
 
 mod gpu;
 mod gpu_time;
+mod job;
 mod link;
 mod pattern;
 mod pixels;
@@ -40,6 +41,7 @@ pub fn run(link: &mut Link) -> Result<(), End> {
             Some(gpu) => trial::run(&gpu, &capabilities, link),
             None => Err(protocol("a trial is of a device")),
         },
+        Role::Job(task) => job::run(&task, gpu, link),
         Role::Pattern(source) => pattern::run(&source, link),
         Role::Probe { .. } => match asked {
             Some(driver) => probe::run(driver, link),
