@@ -10,6 +10,7 @@ pub mod fanout;
 pub mod http;
 pub mod hw;
 pub mod ingest;
+pub mod job;
 pub mod link;
 pub mod media;
 pub mod metrics;

@@ -45,7 +45,7 @@ const MAIN: &[(&str, &[&str])] = &[
             "error",
         ],
     ),
-    ("job", &["hw", "link", "output", "ring", "fanout", "config", "plan", "metrics", "media", "error"]),
+    ("job", &["admission", "hw", "link", "output", "ring", "fanout", "config", "plan", "metrics", "media", "error"]),
     ("rtsp", &["stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"]),
     (
         "http",
@@ -54,7 +54,7 @@ const MAIN: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "events", "rtsp", "http", "stream", "job", "hw", "output", "ingest", "sandbox", "link", "config", "plan",
+            "admission", "events", "rtsp", "http", "stream", "job", "query", "hw", "output", "ingest", "sandbox", "link", "config", "plan",
             "metrics", "fanout", "ring", "media", "error",
         ],
     ),

@@ -5,6 +5,7 @@ mod logs;
 mod plan;
 mod probe;
 mod serve;
+mod transcode;
 mod worker;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +23,8 @@ struct Cli {
 enum Command {
     /// Run the service.
     Serve(serve::Args),
+    /// Transcode a file or a stream, without a service.
+    Transcode(transcode::Args),
     /// Show the GPUs of this machine, and what they have proved.
     Probe(probe::Args),
     /// Show what would run where, and why not elsewhere.
@@ -37,6 +40,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Transcode(args) => return transcode::run(args),
         Command::Probe(args) => return probe::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Bench(args) => bench::run(args),

@@ -14,6 +14,7 @@ mod server;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod transcode;
 
 pub use admin::{AdminState, admin};
 pub use body::DeliveryOptions;
@@ -43,6 +44,7 @@ use crate::config::StreamDefaults;
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::hw::Devices;
+use crate::job::Jobs;
 use crate::media::StreamId;
 use crate::query;
 use crate::stream::Streams;
@@ -70,6 +72,7 @@ pub struct ApiState {
     delivery: DeliveryOptions,
     observer: Arc<dyn RequestObserver>,
     events: Arc<Events>,
+    jobs: Arc<Jobs>,
 }
 
 impl ApiState {
@@ -81,8 +84,9 @@ impl ApiState {
         delivery: DeliveryOptions,
         observer: Arc<dyn RequestObserver>,
         events: Arc<Events>,
+        jobs: Arc<Jobs>,
     ) -> Self {
-        Self { streams, defaults, devices, delivery, observer, events }
+        Self { streams, defaults, devices, delivery, observer, events, jobs }
     }
 }
 
@@ -131,6 +135,7 @@ fn calls() -> OpenApiRouter<ApiState> {
         .routes(routes!(live::hls::segment))
         .routes(routes!(frame::frame))
         .routes(routes!(events::listen))
+        .routes(routes!(transcode::transcode))
         .layer(middleware::from_fn(refuse_head));
     OpenApiRouter::with_openapi(openapi::Document::openapi()).merge(bounded(control)).merge(trials).merge(media)
 }

@@ -1,7 +1,9 @@
 //! A URL's query, read parameter by parameter; every mistake is kept, so that one answer names them all.
 
 mod media;
+mod transcode;
 
+pub use transcode::{TranscodeRequest, parse_format};
 pub use media::{Audio, Media, MediaParams, refuse_sound_of_encodes};
 
 use url::form_urlencoded;

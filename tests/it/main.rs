@@ -21,3 +21,4 @@ mod rtsp;
 mod rtsp_protocol;
 mod sandbox;
 mod shutdown;
+mod transcode;

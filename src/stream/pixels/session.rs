@@ -318,6 +318,13 @@ impl Session {
             | FromWorker::Tried { .. }
             | FromWorker::TrialsDone
             | FromWorker::Probed(_)
+            | FromWorker::Read { .. }
+            | FromWorker::MeasureInput
+            | FromWorker::Access(_)
+            | FromWorker::JobSource(_)
+            | FromWorker::Output
+            | FromWorker::Progress(_)
+            | FromWorker::Finished(_)
             | FromWorker::Confined(_) => {
                 return Err(Failure::breach("something that only a worker of another role says"));
             }
