@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -193,7 +194,9 @@ async fn work(args: &Args, request: TranscodeRequest) -> Result<Ended> {
 
 async fn open(path: &Path) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
     if path.as_os_str() == "-" {
-        return Ok(Box::new(tokio::io::stdin()));
+        let input = std::io::stdin().as_fd().try_clone_to_owned();
+        let input = input.map_err(|error| Error::invalid("cannot read standard input").with_source(error))?;
+        return Ok(Box::new(tokio::fs::File::from_std(input.into())));
     }
     let file = tokio::fs::File::open(path).await;
     let file = file.map_err(|error| Error::invalid(format!("cannot read {}", path.display())).with_source(error))?;
@@ -241,9 +244,7 @@ impl Output {
     fn keep(self) -> Result<()> {
         match self {
             Self::Standard => std::io::stdout().flush().map_err(|error| unwritable(Path::new("-"), error)),
-            Self::File { file, path } => {
-                file.persist(&path).map(drop).map_err(|error| unwritable(&path, error.error))
-            }
+            Self::File { file, path } => file.persist(&path).map(drop).map_err(|error| unwritable(&path, error.error)),
         }
     }
 }

@@ -107,12 +107,7 @@ fn accepted(headers: &HeaderMap) -> Option<JobFormat> {
     types.into_iter().find_map(find)
 }
 
-fn answer(
-    running: Running,
-    upload: AbortOnDropHandle<()>,
-    started: Instant,
-    delivery: &DeliveryOptions,
-) -> Response {
+fn answer(running: Running, upload: AbortOnDropHandle<()>, started: Instant, delivery: &DeliveryOptions) -> Response {
     let described = describe(&running, started);
     let content_type = running.format.content_type();
     let (frames, pieces) = mpsc::channel(1);

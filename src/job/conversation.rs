@@ -11,7 +11,9 @@ use super::plan::{self, Decision};
 use super::spool::{Spool, SpoolLimits};
 use super::{Jobs, Place};
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{FailureKind, FromWorker, InputAccess, JobTask, MAX_READ, Program, Role, ToWorker, Worker, WorkerEvent};
+use crate::link::{
+    FailureKind, FromWorker, InputAccess, JobTask, MAX_READ, Program, Role, ToWorker, Worker, WorkerEvent,
+};
 use crate::media::{JobFormat, JobSource, JobSpec, JobStats};
 use crate::plan::{Backend, Candidate, Policy};
 
@@ -226,8 +228,7 @@ impl Talk {
             FromWorker::JobSource(source) if self.decided.is_none() => {
                 let capabilities = jobs.devices.capabilities();
                 let device = self.device.as_deref();
-                let decision =
-                    plan::decide(&self.spec, &source, self.policy, &capabilities, device, &jobs.admission)?;
+                let decision = plan::decide(&self.spec, &source, self.policy, &capabilities, device, &jobs.admission)?;
                 self.say(ToWorker::JobStages(decision.stages.clone()), Bytes::new()).await;
                 self.decided = Some((source, decision));
             }

@@ -59,7 +59,8 @@ impl Jobs {
         match self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free) {
             Ok(_) => Ok(Place(self.clone())),
             Err(_) => {
-                let message = format!("{most} jobs run, which is the limit (limits.jobs): try again when one has ended");
+                let message =
+                    format!("{most} jobs run, which is the limit (limits.jobs): try again when one has ended");
                 Err(Error::new(ErrorKind::Overloaded, message).with_retry_after(RETRY_AFTER))
             }
         }

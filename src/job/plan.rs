@@ -93,8 +93,7 @@ fn on(capabilities: &Capabilities, device: Option<&str>) -> Capabilities {
 }
 
 fn job(spec: &JobSpec, source: &JobSource, codec: Codec, encode: Option<Codec>) -> Job {
-    let input =
-        Input { codec, profile: source.profile.clone(), bit_depth: source.bit_depth, size: Some(source.size) };
+    let input = Input { codec, profile: source.profile.clone(), bit_depth: source.bit_depth, size: Some(source.size) };
     let rate = match spec.video {
         JobVideo::Encode { rate_control: Some(RateControl::Quality(_)), .. } => Rate::Quality,
         _ => Rate::Bitrate,

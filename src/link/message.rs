@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::{
-    AudioConfig, FrameHeader, Geometry, JobSource, JobSpec, JobStats, MediaTime, PacketHeader, PatternSource, RenditionSpec, StillSpec, Transport,
-    VideoCodec, VideoConfig,
+    AudioConfig, FrameHeader, Geometry, JobSource, JobSpec, JobStats, MediaTime, PacketHeader, PatternSource,
+    RenditionSpec, StillSpec, Transport, VideoCodec, VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
 use crate::sandbox::{Confined, Confinement};

@@ -22,7 +22,8 @@ pub use packet::{MAX_ACCESS_UNIT, Packet, PacketHeader, Track, TrackConfig};
 pub use parameter_sets::{StreamParameters, parse_parameter_sets};
 pub use pixel::PixelFormat;
 pub use request::{
-    EncodeSpec, OutputRequest, OutputSpec, RateControl, RenditionRequest, RenditionSpec, StillSpec, default_bitrate, resolve_size,
+    EncodeSpec, OutputRequest, OutputSpec, RateControl, RenditionRequest, RenditionSpec, StillSpec, default_bitrate,
+    resolve_size,
 };
 pub use source::{PatternSource, StreamId, Transport};
 pub use time::{FrameGrid, FrameRate, MediaTime, WallClock};

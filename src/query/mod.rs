@@ -3,8 +3,8 @@
 mod media;
 mod transcode;
 
-pub use transcode::{TranscodeRequest, parse_format};
 pub use media::{Audio, Media, MediaParams, refuse_sound_of_encodes};
+pub use transcode::{TranscodeRequest, parse_format};
 
 use url::form_urlencoded;
 

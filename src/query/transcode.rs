@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn a_job_is_asked_for_in_full() {
-        let spec = parse("format=ts&codec=h265&w=640&fps=12.5&q=60&gop=25&audio=aac&start=1.5&duration=10").unwrap().spec;
+        let spec =
+            parse("format=ts&codec=h265&w=640&fps=12.5&q=60&gop=25&audio=aac&start=1.5&duration=10").unwrap().spec;
         assert_eq!((spec.format, spec.width, spec.height, spec.audio), (JobFormat::Ts, Some(640), None, JobAudio::Aac));
         let rate_control = Some(RateControl::Quality(60));
         assert_eq!(spec.video, JobVideo::Encode { codec: VideoCodec::Hevc, rate_control, gop: Some(25) });

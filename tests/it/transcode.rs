@@ -83,7 +83,11 @@ fn every_input_becomes_mp4() {
         let facts = probe(&answer.path, "stream=codec_name,width,height");
         assert!(facts.contains("codec_name=h264\nwidth=160\nheight=90"), "{name}: {facts}");
         let has_sound = !matches!(name, "a.h264" | "a.y4m");
-        assert_eq!(facts.contains("codec_name=aac") || facts.contains("=mp3") || facts.contains("=opus"), has_sound, "{name}: {facts}");
+        assert_eq!(
+            facts.contains("codec_name=aac") || facts.contains("=mp3") || facts.contains("=opus"),
+            has_sound,
+            "{name}: {facts}"
+        );
         let times = ffprobe_packets(answer.path.to_str().unwrap(), "v:0");
         for (number, packet) in times.iter().enumerate() {
             let due = number as f64 / 25.0;
@@ -265,7 +269,11 @@ fn live_pictures_come_out_while_they_go_in_and_the_worker_goes_with_its_client()
     let before = engines();
     drop(stream);
     let gone = Instant::now();
-    eventually("the worker goes", || std::thread::sleep(Duration::from_millis(10)), || (engines() < before).then_some(()));
+    eventually(
+        "the worker goes",
+        || std::thread::sleep(Duration::from_millis(10)),
+        || (engines() < before).then_some(()),
+    );
     eprintln!("worker gone after {:?}", gone.elapsed());
 }
 
@@ -339,4 +347,24 @@ fn the_command_does_the_same_without_a_service() {
     let failed = run(&[garbage.to_str().unwrap(), nowhere.to_str().unwrap()]);
     assert_eq!(failed.status.code(), Some(3), "{}", String::from_utf8_lossy(&failed.stderr));
     assert!(!nowhere.exists(), "a failed job left a piece of a file");
+}
+
+#[test]
+fn the_commands_of_the_document_work() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/transcode.md");
+    let text = std::fs::read_to_string(document).unwrap();
+    let commands: String = text.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    let server = Camshaft::start("");
+    let commands = commands.replace("http://127.0.0.1:8080", &server.url(""));
+    let commands = commands.replace("camshaft transcode", &format!("{} transcode", env!("CARGO_BIN_EXE_camshaft")));
+    let dir = tempfile::tempdir().unwrap();
+    file(dir.path(), "recording.mp4", &["-c", "copy"]);
+    let output = Command::new("bash").args(["-euc", &commands]).current_dir(dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (name, count) in
+        [("small.mp4", 100), ("copy.ts", 100), ("still.jpg", 1), ("small.mkv", 100), ("pictures.y4m", 100)]
+    {
+        assert_eq!(frames(&dir.path().join(name)), count, "{name}");
+    }
+    assert!(probe(&dir.path().join("small.mkv"), "stream=width,height").contains("width=426\nheight=240"));
 }

@@ -204,7 +204,9 @@ impl Encoder {
         self.configured |= config.is_some();
         let data = match self.settings.tuning {
             Tuning::Live | Tuning::Transport => nal::length_prefixed(units),
-            Tuning::Camera { .. } | Tuning::File => nal::length_prefixed(units.into_iter().filter(|unit| !is_parameter_set(unit))),
+            Tuning::Camera { .. } | Tuning::File => {
+                nal::length_prefixed(units.into_iter().filter(|unit| !is_parameter_set(unit)))
+            }
         };
         let (pts, dts) = self.times();
         Ok(AccessUnit { config, data, pts, dts, keyframe })

@@ -190,11 +190,6 @@ impl Frame {
         self.get().format
     }
 
-    /// The pixels' width to their height, as a fraction; 0 over something where it is not known.
-    pub(super) fn aspect(&self) -> ffi::AVRational {
-        self.get().sample_aspect_ratio
-    }
-
     /// Whether two fields make up the picture.
     pub fn is_interlaced(&self) -> bool {
         interlaced(self.get())

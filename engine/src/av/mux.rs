@@ -131,9 +131,7 @@ impl Muxer {
             MuxFormat::Ts | MuxFormat::Mkv => {}
         }
         // SAFETY: the context has its streams and no header yet.
-        check("write the container's header", unsafe {
-            ffi::avformat_write_header(self.raw, options.as_mut_ptr())
-        })?;
+        check("write the container's header", unsafe { ffi::avformat_write_header(self.raw, options.as_mut_ptr()) })?;
         Ok(())
     }
 

@@ -22,8 +22,6 @@ pub struct Pictures {
     untimed: bool,
     filter: Option<PictureFilter>,
     treatment: Treatment,
-    /// Of what goes out.
-    rate: FrameRate,
     source_rate: FrameRate,
     made: Made,
     last: Option<MediaTime>,
@@ -88,7 +86,6 @@ impl Pictures {
             untimed: video.untimed,
             filter: None,
             treatment,
-            rate,
             source_rate: video.rate,
             made,
             last: None,
@@ -126,8 +123,8 @@ impl Pictures {
 
     /// Gives out what is held back.
     pub fn finish(&mut self, zero: MediaTime, stats: &mut JobStats) -> Result<(), End> {
-        let is_enough = (self.single && stats.frames_out > 0)
-            || self.most.zip(self.last).is_some_and(|(most, last)| last >= most);
+        let is_enough =
+            (self.single && stats.frames_out > 0) || self.most.zip(self.last).is_some_and(|(most, last)| last >= most);
         if !is_enough {
             self.feed(None, zero, stats)?;
         }

@@ -30,8 +30,7 @@ impl Shape {
         let kept = spec.format.has_rotation();
         let turn = if kept { 0 } else { shown };
         let size = if is_upright || kept { video.size } else { swap(video.size) };
-        let (width, height) =
-            if kept && !is_upright { (spec.height, spec.width) } else { (spec.width, spec.height) };
+        let (width, height) = if kept && !is_upright { (spec.height, spec.width) } else { (spec.width, spec.height) };
         let size = match spec.video {
             JobVideo::Copy => return Self { size: video.size, turn: 0 },
             JobVideo::Encode { .. } => size.fitted_to(width, height),
@@ -102,7 +101,8 @@ impl Target {
                     let Geometry { width, height } = frame.size();
                     let layout = if *format == PixelFormat::Gray { "Cmono" } else { "C420jpeg" };
                     head.extend_from_slice(
-                        format!("YUV4MPEG2 W{width} H{height} F{}:{} Ip A0:0 {layout}\n", rate.num, rate.den).as_bytes(),
+                        format!("YUV4MPEG2 W{width} H{height} F{}:{} Ip A0:0 {layout}\n", rate.num, rate.den)
+                            .as_bytes(),
                     );
                     *header = Header::Y4mFrame;
                 }
