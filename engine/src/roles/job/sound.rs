@@ -73,6 +73,8 @@ impl Sound {
                     return Ok(());
                 }
                 packet.set_times(Some(time), Some(time));
+                // What a header says before each packet of a transport stream stands beside the track already.
+                packet.skip(if track.parameters.is_aac() { adts_header(packet.data()) } else { 0 });
                 writer.sound(packet)
             }
             (Way::Copy { .. }, None) => Ok(()),
@@ -88,5 +90,13 @@ impl Sound {
                 if ends { encoder.encode(None, |packet| writer.sound(packet)) } else { Ok(()) }
             }
         }
+    }
+}
+
+/// Bytes of the header before a frame of AAC (ISO/IEC 13818-7 §6.2), if there is one: 7, or 9 with a checksum.
+fn adts_header(packet: &[u8]) -> usize {
+    match packet {
+        [0xff, second, ..] if second & 0xf6 == 0xf0 => 7 + usize::from(second & 1 == 0) * 2,
+        _ => 0,
     }
 }
