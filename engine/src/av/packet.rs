@@ -106,17 +106,6 @@ impl Packet {
         Ok(std::mem::replace(self, Self::empty()?))
     }
 
-    /// Leaves out its first `length` bytes.
-    pub fn skip(&mut self, length: usize) {
-        let packet = self.get_mut();
-        if let Ok(length) = c_int::try_from(length)
-            && length <= packet.size
-        {
-            packet.size -= length;
-            packet.data = packet.data.wrapping_add(length as usize);
-        }
-    }
-
     /// Counts its times in another base.
     pub(super) fn rescale(&mut self, from: TimeBase, to: TimeBase) {
         // SAFETY: the packet is valid, both denominators are above 0.

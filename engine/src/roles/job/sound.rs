@@ -73,9 +73,25 @@ impl Sound {
                     return Ok(());
                 }
                 packet.set_times(Some(time), Some(time));
-                // What a header says before each packet of a transport stream stands beside the track already.
-                packet.skip(if track.parameters.is_aac() { adts_header(packet.data()) } else { 0 });
-                writer.sound(packet)
+                if !track.parameters.is_aac() || adts_frame(packet.data()).is_none() {
+                    return writer.sound(packet);
+                }
+                // A transport stream packs several frames together, each behind a header that says what stands beside
+                // the track already.
+                let ticks = track.base.of_media(MediaTime(
+                    AAC_SAMPLES * MediaTime::HZ / i64::from(track.parameters.sample_rate().max(1)),
+                ));
+                let mut rest = packet.data();
+                let mut time = time;
+                while let Some((frame, tail)) = adts_frame(rest) {
+                    let mut single = Packet::empty()?;
+                    single.renew(frame.len())?.copy_from_slice(frame);
+                    single.set_times(Some(time), Some(time));
+                    single.set_duration(ticks);
+                    writer.sound(&mut single)?;
+                    (rest, time) = (tail, time + ticks);
+                }
+                Ok(())
             }
             (Way::Copy { .. }, None) => Ok(()),
             (Way::Aac { decoder, encoder }, packet) => {
@@ -93,10 +109,17 @@ impl Sound {
     }
 }
 
-/// Bytes of the header before a frame of AAC (ISO/IEC 13818-7 §6.2), if there is one: 7, or 9 with a checksum.
-fn adts_header(packet: &[u8]) -> usize {
-    match packet {
-        [0xff, second, ..] if second & 0xf6 == 0xf0 => 7 + usize::from(second & 1 == 0) * 2,
-        _ => 0,
+/// Samples of each channel in a frame of AAC.
+const AAC_SAMPLES: i64 = 1024;
+
+/// The first frame of AAC without its header (ISO/IEC 13818-7 §6.2), and what follows it.
+fn adts_frame(packet: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [0xff, second, _, fourth, fifth, sixth, ..] = *packet else { return None };
+    if second & 0xf6 != 0xf0 {
+        return None;
     }
+    let length = usize::from(fourth & 3) << 11 | usize::from(fifth) << 3 | usize::from(sixth) >> 5;
+    let header = if second & 1 == 0 { 9 } else { 7 };
+    let (frame, tail) = packet.split_at_checked(length)?;
+    Some((frame.get(header..)?, tail))
 }
