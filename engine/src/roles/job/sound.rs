@@ -15,8 +15,15 @@ pub struct Sound {
 }
 
 enum Way {
-    Copy { track: Track },
-    Aac { decoder: SoundDecoder, encoder: Box<SoundEncoder> },
+    /// With the time that follows the last packet: only some packets of a transport stream have one.
+    Copy {
+        track: Track,
+        next: Option<i64>,
+    },
+    Aac {
+        decoder: SoundDecoder,
+        encoder: Box<SoundEncoder>,
+    },
 }
 
 impl Sound {
@@ -31,7 +38,7 @@ impl Sound {
         let Some(track) = track.filter(|_| spec.audio != JobAudio::None) else { return Ok(None) };
         let index = track.index;
         if spec.audio == JobAudio::Copy && format.takes(&track.parameters) {
-            return Ok(Some(Self { index, way: Way::Copy { track } }));
+            return Ok(Some(Self { index, way: Way::Copy { track, next: None } }));
         }
         let refuse = |error: Error| {
             let message = format!("the sound cannot be decoded, so leave it out with audio=none: {error}");
@@ -46,7 +53,7 @@ impl Sound {
     /// What its packets are to be read with, and what their times are counted in.
     pub fn made(&self) -> Result<(Parameters, TimeBase), Error> {
         match &self.way {
-            Way::Copy { track } => Ok((track.parameters.duplicate()?, track.base)),
+            Way::Copy { track, .. } => Ok((track.parameters.duplicate()?, track.base)),
             Way::Aac { encoder, .. } => Ok((encoder.parameters()?, encoder.time_base())),
         }
     }
@@ -65,10 +72,11 @@ impl Sound {
         }
         let is_asked = |time: MediaTime| time >= MediaTime(0) && most.is_none_or(|most| time < most);
         match (&mut self.way, packet) {
-            (Way::Copy { track }, Some(packet)) => {
+            (Way::Copy { track, next }, Some(packet)) => {
                 let zero = track.base.of_media(zero);
                 let (pts, dts) = packet.times();
-                let Some(time) = pts.or(dts).map(|time| time - zero) else { return Ok(()) };
+                let Some(time) = pts.or(dts).map(|time| time - zero).or(*next) else { return Ok(()) };
+                *next = Some(time + packet.duration());
                 if !is_asked(track.base.media_time(time)) {
                     return Ok(());
                 }
@@ -91,6 +99,7 @@ impl Sound {
                     writer.sound(&mut single)?;
                     (rest, time) = (tail, time + ticks);
                 }
+                *next = Some(time);
                 Ok(())
             }
             (Way::Copy { .. }, None) => Ok(()),
