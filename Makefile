@@ -2,12 +2,13 @@ RUST := 1.91
 # Where rustup puts cargo: sudo and CI often lack it, and Debian's own cargo may be too old.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help demo test bench shim rust
+.PHONY: help demo test bench shim image rust
 
 help:
 	@echo 'make demo    two synthetic cameras on http://127.0.0.1:8080, until Ctrl-C'
 	@echo 'make test    the whole test suite'
 	@echo 'make shim    the stand-in ffmpeg and ffprobe, static, for any image; says where they are'
+	@echo 'make image   the container image, built with podman, checked, with its SBOM; NAME=camshaft:latest'
 	@echo 'make bench   CPU, memory and latency against ffmpeg, as today; ARGS=--help for its options'
 	@echo
 	@echo 'Missing Debian packages are installed with apt. Rust $(RUST) or newer is needed.'
@@ -32,6 +33,10 @@ shim: rust
 	CARGO_TARGET_$(subst -,_,$(shell echo $(target) | tr a-z A-Z))_RUSTFLAGS='-C target-feature=+crt-static' \
 	    cargo build --profile shim --package camshaft-shim --target $(target)
 	@ls -l "$${CARGO_TARGET_DIR:-target}/$(target)/shim/ffmpeg" "$${CARGO_TARGET_DIR:-target}/$(target)/shim/ffprobe"
+
+image: rust
+	@deploy/bootstrap.sh image
+	@deploy/image/build.sh $(NAME)
 
 rust:
 	@found=$$(cargo --version 2>/dev/null | cut -d' ' -f2); \

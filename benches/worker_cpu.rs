@@ -11,9 +11,11 @@
 use bytes::Bytes;
 use camshaft::link::{FromWorker, PixelsTask, Program, Programs, Role, Spawner, ToWorker, WorkerEvent};
 use camshaft::media::{
-    FrameRate, Geometry, OutputSpec, PacketHeader, PatternSource, PixelFormat, RenditionSpec, VideoCodec, VideoConfig,
+    Cadence, FrameRate, Geometry, OutputSpec, PacketHeader, PatternSource, PixelFormat, RenditionSpec, VideoCodec,
+    VideoConfig,
 };
 use camshaft::plan::{Backend, Candidate};
+use camshaft::sandbox::{Confinement, Confinements};
 use std::error::Error;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -42,12 +44,12 @@ fn main() -> Result<ExitCode> {
     let [short, long] = runtime.block_on(async {
         let environment: Vec<_> =
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LIBVA_")).collect();
-        let camera = record(&Spawner::start(programs.clone(), environment.clone())?).await?;
+        let camera = record(&Spawner::start(programs.clone(), environment.clone(), unconfined())?).await?;
         let mut counted = [0; 2];
         for (counted, length) in counted.iter_mut().zip(LENGTHS) {
             let counts = folder.path().join(format!("callgrind-{length}"));
             let engine = wrapper(&programs.engine, &counts)?;
-            let spawner = Spawner::start(Programs { engine, ..programs.clone() }, environment.clone())?;
+            let spawner = Spawner::start(Programs { engine, ..programs.clone() }, environment.clone(), unconfined())?;
             work(&spawner, &camera, length).await?;
             *counted = instructions(&counts)?;
         }
@@ -74,6 +76,18 @@ fn wrapper(engine: &Path, counts: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// valgrind does much that the sandbox forbids.
+fn unconfined() -> Confinements {
+    let wide = Confinement {
+        layers: Vec::new(),
+        memory: 8 << 30,
+        descriptors: 1024,
+        file_size: 1 << 30,
+        ..Confinement::default()
+    };
+    Confinements { ingest: wide.clone(), engine: wide }
+}
+
 /// The packets of a synthetic camera, in real time.
 async fn record(spawner: &Arc<Spawner>) -> Result<Packets> {
     let source = PatternSource {
@@ -83,6 +97,7 @@ async fn record(spawner: &Arc<Spawner>) -> Result<Packets> {
         gop: 50,
         bframes: 0,
         bitrate: 4_000_000,
+        audio: None,
     };
     let mut worker = spawner.worker(Program::Engine, "camera").await?;
     let _ = worker.send(ToWorker::Begin(Role::Pattern(source)), Bytes::new()).await;
@@ -103,11 +118,16 @@ async fn work(spawner: &Arc<Spawner>, (config, packets): &Packets, length: usize
     let here = Backend::Vaapi { device: NODE.into() };
     let stages = Candidate { decode: here.clone(), scale: here.clone(), encode: None, mode: None };
     let output = OutputSpec::Raw(PixelFormat::I420);
-    let spec = RenditionSpec { crop: None, size: Geometry::new(1280, 720), fps: FrameRate::new(5, 1), output };
+    let spec = RenditionSpec {
+        crop: None,
+        size: Geometry::new(1280, 720),
+        cadence: Cadence::Fps(FrameRate { num: 5, den: 1 }),
+        output,
+    };
     let outbox = worker.outbox.clone();
     let feed = async {
         let plain = |message| (message, Bytes::new());
-        let task = PixelsTask { config: config.clone(), decode: here };
+        let task = PixelsTask { config: config.clone(), decode: here, sample_ticks: None };
         let begin = [
             plain(ToWorker::Begin(Role::Pixels(task))),
             plain(ToWorker::AddRendition { id: 0, spec, stages, after: None }),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages of one set, if any are missing. Asks nothing; does nothing the second time.
 #
-#   deploy/bootstrap.sh build|demo|test
+#   deploy/bootstrap.sh build|demo|test|image
 set -euo pipefail
 
 # Names without versions only, so that one list serves Debian 12 and 13.
@@ -14,13 +14,17 @@ test=(
     "${demo[@]}" ffmpeg # ffmpeg, ffprobe and curl are the independent clients, gst-rtsp-server is the camera
     python3 python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-libav
     chromium chromium-driver # plays HLS
+    nginx-light openssl # serves sources, with TLS
     libva-dev vainfo # for tests/softva, a VA-API driver in software
+    iproute2 util-linux # networks whose cable is pulled; namespaces
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+    python3-venv git prometheus mmdebstrap iproute2 # what is deployed: deploy/tools.sh has the rest
 )
+image=(podman buildah runc mmdebstrap netavark curl python3 ca-certificates)
 
 case "${1-}" in
-    build | demo | test) declare -n wanted="$1" ;;
-    *) echo "usage: $0 build|demo|test" >&2 && exit 2 ;;
+    build | demo | test | image) declare -n wanted="$1" ;;
+    *) echo "usage: $0 build|demo|test|image" >&2 && exit 2 ;;
 esac
 
 missing=()

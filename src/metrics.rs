@@ -94,6 +94,8 @@ pub struct Metrics {
     pub degraded: IntGaugeVec,
     /// The step of the overload ladder that a stream is on.
     pub overload_step: IntGaugeVec,
+    /// 1 for `hardware.policy`, 0 for the other policies.
+    pub hardware_policy: IntGaugeVec,
     /// 1 for the state that a device's breaker is in, 0 for the others.
     pub device_breaker: IntGaugeVec,
     /// How alike a picture from the device and from the CPU were.
@@ -232,6 +234,11 @@ impl Metrics {
                 "overload_step",
                 "What a stream's decoder leaves out: 0 nothing to 4 all but keyframes",
                 STREAM,
+            ),
+            hardware_policy: table.gauges(
+                "hardware_policy_info",
+                "1 for the policy of streams that name none",
+                &["policy"],
             ),
             device_breaker: table.gauges(
                 "device_breaker",

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-use crate::media::{AudioConfig, MediaTime, Packet, TrackConfig, VideoConfig};
+use crate::media::{AudioConfig, MediaTime, Packet, Track, TrackConfig, VideoConfig};
 
 /// Bounds of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct RingLimits {
 #[derive(Debug)]
 pub struct Ring {
     limits: RingLimits,
+    /// The track in which readers start, at a keyframe.
+    lead: Track,
     state: Mutex<State>,
     /// The sequence number of the next packet; receivers wake when it moves, and end when the sender is dropped.
     head: watch::Sender<Head>,
@@ -46,7 +48,7 @@ struct State {
     entries: VecDeque<Entry>,
     /// Sequence number of `entries[0]`.
     first: u64,
-    /// Sequence numbers of the random access packets held, oldest first.
+    /// Sequence numbers of the packets held where readers can start, oldest first.
     keyframes: VecDeque<u64>,
     /// Bytes ever pushed.
     pushed: u64,
@@ -86,7 +88,7 @@ pub enum Start {
 /// What a reader yields.
 #[derive(Clone, Debug)]
 pub enum Read {
-    /// The next packet. The first is always a keyframe of the video track.
+    /// The next packet. The first is always a keyframe of the video track, or any of a ring of sound.
     Packet(Arc<Packet>),
     /// This many packets were passed over, because the reader was too slow; a keyframe follows.
     Skipped(u64),
@@ -106,8 +108,21 @@ pub struct Reader {
 impl Ring {
     /// An empty ring.
     pub fn new(limits: RingLimits) -> Self {
+        Self::led_by(Track::Video, limits)
+    }
+
+    /// An empty ring for sound alone, which can be joined at every packet.
+    pub fn of_sound(limits: RingLimits) -> Self {
+        Self::led_by(Track::Audio, limits)
+    }
+
+    fn led_by(lead: Track, limits: RingLimits) -> Self {
         let head = watch::Sender::new(Head { next: 0, closed: false });
-        Self { limits, state: Mutex::default(), head }
+        Self { limits, lead, state: Mutex::default(), head }
+    }
+
+    fn can_start_at(&self, packet: &Packet) -> bool {
+        packet.header.track == self.lead && packet.header.keyframe
     }
 
     /// Adds a packet, lets go of what is over the limits, and wakes the readers.
@@ -118,7 +133,7 @@ impl Ring {
             TrackConfig::Audio(config) => state.audio = Some(config.clone()),
         }
         let next = state.first + state.entries.len() as u64;
-        if packet.is_random_access() {
+        if self.can_start_at(&packet) {
             state.keyframes.push_back(next);
         }
         let offset = state.pushed;
@@ -270,7 +285,7 @@ impl Reader {
         while self.next < end {
             let packet = state.get(self.next)?;
             self.next += 1;
-            if self.needs_keyframe && !packet.is_random_access() {
+            if self.needs_keyframe && !ring.can_start_at(packet) {
                 continue;
             }
             self.needs_keyframe = false;

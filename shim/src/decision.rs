@@ -2,7 +2,8 @@
 
 use crate::camera::{Camera, Reach};
 use crate::command::{Command, File, Setting};
-use crate::outputs::{Output, Packets, Pictures, TO_STDOUT};
+use crate::outputs::{Output, Packets, TO_STDOUT};
+use crate::raw::Raw;
 
 /// What becomes of a command.
 pub enum Decision {
@@ -16,8 +17,8 @@ pub enum Decision {
 pub struct Plan {
     /// Whose pictures or packets.
     pub camera: Camera,
-    /// Raw pictures for standard output.
-    pub pictures: Option<Pictures>,
+    /// Raw pictures or samples for standard output.
+    pub raw: Option<Raw>,
     /// What stays with a real ffmpeg.
     pub local: Option<Local>,
     /// The whole command for a real ffmpeg without hardware, should camshaft be away.
@@ -91,13 +92,13 @@ fn plan(words: &[String], reach: Reach) -> Result<Plan, String> {
     if command.outputs.iter().filter(|file| TO_STDOUT.contains(&file.target.as_str())).count() > 1 {
         return Err("two outputs go to standard output".into());
     }
-    let pictures = outputs.iter().find_map(Output::pictures).cloned();
+    let raw = outputs.iter().find_map(Output::raw).cloned();
     let local = local(&command, input, &outputs)?;
-    if pictures.is_none() && local.is_none() {
+    if raw.is_none() && local.is_none() {
         return Err("it has no output".into());
     }
     let software = software(&command, input, outputs.iter());
-    Ok(Plan { camera, pictures, local, software })
+    Ok(Plan { camera, raw, local, software })
 }
 
 fn has(file: &File, name: &str) -> bool {

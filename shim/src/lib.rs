@@ -2,7 +2,7 @@
 //! real programs.
 //!
 //! ```text
-//! arguments ─▶ command.rs ─▶ decision.rs ─▶ Serve ─▶ client.rs ─▶ pictures.rs ─▶ standard output
+//! arguments ─▶ command.rs ─▶ decision.rs ─▶ Serve ─▶ client.rs ─▶ relay.rs ───▶ standard output
 //!              as ffmpeg       pure, never          │             packets.rs  ─▶ a real ffmpeg's standard input
 //!              reads them      guesses    └▶ Delegate ─▶ real.rs: exec
 //! ```
@@ -17,8 +17,9 @@ mod filters;
 mod log;
 pub mod outputs;
 mod packets;
-mod pictures;
+pub mod raw;
 mod real;
+mod relay;
 mod session;
 mod source;
 

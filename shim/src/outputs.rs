@@ -2,66 +2,10 @@
 
 use crate::command::{File, Setting};
 use crate::filters::Shape;
+use crate::raw::{Pictures, Raw, Samples};
 
 /// The names of standard output.
 pub const TO_STDOUT: [&str; 3] = ["pipe:", "pipe:1", "-"];
-
-/// Raw pictures.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pictures {
-    width: u32,
-    height: u32,
-    fps: String,
-    format: Format,
-}
-
-/// Pixel formats, with camshaft's names and ffmpeg's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    I420,
-    Nv12,
-    Gray,
-    Bgr24,
-    Rgb24,
-}
-
-impl Format {
-    const ALL: [(&str, &str, Self); 5] = [
-        ("yuv420p", "i420", Self::I420),
-        ("nv12", "nv12", Self::Nv12),
-        ("gray", "gray", Self::Gray),
-        ("bgr24", "bgr24", Self::Bgr24),
-        ("rgb24", "rgb24", Self::Rgb24),
-    ];
-
-    fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(.., format)| *format == self).map_or("", |(_, name, _)| name)
-    }
-}
-
-impl Pictures {
-    /// The rest of the URL behind the stream's name.
-    pub fn request(&self) -> String {
-        let Self { width, height, fps, format } = self;
-        format!("live.raw?width={width}&height={height}&fps={fps}&format={}", format.name())
-    }
-
-    /// `WxH`
-    pub fn size(&self) -> String {
-        format!("{}x{}", self.width, self.height)
-    }
-
-    /// Bytes of one picture.
-    pub fn bytes(&self) -> usize {
-        let pixels = self.width as usize * self.height as usize;
-        let chroma = self.width.div_ceil(2) as usize * self.height.div_ceil(2) as usize;
-        match self.format {
-            Format::I420 | Format::Nv12 => pixels + 2 * chroma,
-            Format::Gray => pixels,
-            Format::Bgr24 | Format::Rgb24 => 3 * pixels,
-        }
-    }
-}
 
 /// What a real ffmpeg is fed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +35,7 @@ impl Packets {
             Self::Copy { audio: true } => "live.ts?audio=copy".into(),
             Self::Copy { audio: false } => "live.ts?audio=none".into(),
             Self::Encode { codec, shape, gop, bitrate } => {
-                let mut request = format!("live.ts?codec={codec}");
+                let mut request = format!("live.ts?codec={codec}&audio=none");
                 let parameters = [
                     ("width", shape.width.map(|side| side.to_string())),
                     ("height", shape.height.map(|side| side.to_string())),
@@ -119,8 +63,8 @@ impl Packets {
 
 /// One output. Has no `Debug`: its target may hold a password.
 pub enum Output {
-    /// Raw pictures for standard output.
-    Pictures(Pictures, File),
+    /// Raw pictures or samples for standard output.
+    Raw(Raw, File),
     /// Something that a real ffmpeg makes of packets, without decoding pictures.
     Local(Packets, File),
 }
@@ -177,12 +121,16 @@ impl Output {
     pub fn read(file: &File, no_video: bool, no_audio: bool) -> Result<Self, String> {
         let reader = Reader { file };
         let format = reader.value("f").unwrap_or_default();
-        if format == "rawvideo" && TO_STDOUT.contains(&file.target.as_str()) {
-            return reader.pictures().map(|pictures| Self::Pictures(pictures, file.clone()));
+        let to_stdout = TO_STDOUT.contains(&file.target.as_str());
+        if format == "rawvideo" && to_stdout {
+            return reader.pictures().map(|pictures| Self::Raw(Raw::Pictures(pictures), file.clone()));
         }
         let no_audio = no_audio || reader.value("an").is_some();
         if no_video || reader.value("vn").is_some() || SOUND.contains(&format) {
             reader.only(&["c:a", "codec:a", "b:a"])?;
+            if let Some(samples) = reader.samples().filter(|_| to_stdout) {
+                return Ok(Self::Raw(Raw::Samples(samples), file.clone()));
+            }
             return Ok(Self::Local(Packets::Copy { audio: true }, file.clone()));
         }
         let codec = reader.video_codec().ok_or("an output names no video codec")?;
@@ -198,26 +146,26 @@ impl Output {
         reader.encode(codec).map(|packets| Self::Local(packets, file.clone()))
     }
 
-    /// Its pictures, if it has any.
-    pub fn pictures(&self) -> Option<&Pictures> {
+    /// What camshaft itself gives to standard output, if it is that.
+    pub fn raw(&self) -> Option<&Raw> {
         match self {
-            Self::Pictures(pictures, _) => Some(pictures),
+            Self::Raw(raw, _) => Some(raw),
             Self::Local(..) => None,
         }
     }
 
-    /// What it is made of, unless it is pictures.
+    /// What a real ffmpeg makes it of, if one does.
     pub fn packets(&self) -> Option<&Packets> {
         match self {
-            Self::Pictures(..) => None,
+            Self::Raw(..) => None,
             Self::Local(packets, _) => Some(packets),
         }
     }
 
-    /// Its arguments for a real ffmpeg that is fed with its packets; none for pictures.
+    /// Its arguments for a real ffmpeg that is fed with its packets; none for what camshaft gives itself.
     pub fn fed(&self) -> Vec<String> {
         match self {
-            Self::Pictures(..) => Vec::new(),
+            Self::Raw(..) => Vec::new(),
             Self::Local(Packets::Copy { .. }, file) => arguments(file, &[], |_| true),
             Self::Local(Packets::Encode { .. }, file) => arguments(file, &["-c:v", "copy"], is_container),
         }
@@ -226,12 +174,14 @@ impl Output {
     /// Its arguments for a real ffmpeg that makes it from the camera, on the CPU.
     pub fn software(&self) -> Vec<String> {
         match self {
-            Self::Pictures(Pictures { width, height, fps, .. }, file) => {
-                let chain = format!("fps={fps},scale={width}:{height}");
+            Self::Raw(Raw::Pictures(pictures), file) => {
+                let (fps, chain) = pictures.chain();
                 let kept = |setting: &Setting| !["r", "vf", "filter"].contains(&setting.name);
                 arguments(file, &["-r", fps, "-vf", &chain], kept)
             }
-            Self::Local(Packets::Copy { .. }, file) => arguments(file, &[], |_| true),
+            Self::Raw(Raw::Samples(_), file) | Self::Local(Packets::Copy { .. }, file) => {
+                arguments(file, &[], |_| true)
+            }
             Self::Local(Packets::Encode { codec, shape, gop, bitrate }, file) => {
                 let encoder = if *codec == "hevc" { "libx265" } else { "libx264" };
                 let mut front = format!("-c:v {encoder} -preset:v superfast -tune:v zerolatency -pix_fmt:v yuv420p");
@@ -298,15 +248,15 @@ impl<'f> Reader<'f> {
         if self.video_codec().is_some_and(|codec| codec != "rawvideo") {
             return Err("raw video has no other codec".into());
         }
-        let format = self.value("pix_fmt").unwrap_or("yuv420p");
-        let format = Format::ALL.iter().find(|(name, ..)| *name == format);
-        let (.., format) = format.ok_or("-pix_fmt is none that camshaft makes")?;
-        match self.shape()? {
-            Shape { width: Some(width), height: Some(height), fps: Some(fps) } => {
-                Ok(Pictures { width, height, fps, format: *format })
-            }
-            _ => Err("raw pictures without a size and a rate of their own".into()),
-        }
+        Pictures::new(self.shape()?, self.value("pix_fmt").unwrap_or("yuv420p"))
+    }
+
+    /// Bare samples, if camshaft makes the like; without a rate and channels of their own they are as the camera has them.
+    fn samples(&self) -> Option<Samples> {
+        let names_codec = |setting: &&Setting| ["c", "codec", "acodec"].contains(&setting.name);
+        let mut codecs = self.file.settings.iter().filter(names_codec).map(Setting::text);
+        let is_bare = self.value("f") == Some("s16le") && codecs.all(|codec| codec == "pcm_s16le");
+        Samples::new(self.value("ar")?, self.value("ac")?).ok().filter(|_| is_bare)
     }
 
     fn encode(&self, codec: &'static str) -> Result<Packets, String> {

@@ -16,9 +16,10 @@ use crate::camera::Reach;
 use crate::client::{Answer, Client, Failure};
 use crate::decision::{Decision, Local, Plan, decide};
 use crate::log::{Level, Log};
-use crate::outputs::{Packets, Pictures};
+use crate::outputs::Packets;
+use crate::raw::Raw;
 use crate::source::{End, Source};
-use crate::{packets, pictures, real};
+use crate::{packets, real, relay};
 
 /// ffmpeg's exit code after a signal.
 const SIGNALLED: u8 = 255;
@@ -98,7 +99,7 @@ fn is_camera_away(failure: &Failure) -> bool {
 
 /// A plan with its first answers: from here on the command is served.
 struct Opened {
-    pictures: Option<(Pictures, Answer)>,
+    raw: Option<(Raw, Answer)>,
     local: Option<OpenedLocal>,
 }
 
@@ -111,17 +112,17 @@ struct OpenedLocal {
 
 impl Opened {
     fn open(source: &Source, plan: &Plan) -> Result<Self, Failure> {
-        let pictures = plan.pictures.clone().map(|pictures| {
-            let answer = source.open(&pictures.request())?;
-            check_size(&answer, &pictures)?;
-            Ok::<_, Failure>((pictures, answer))
+        let raw = plan.raw.clone().map(|raw| {
+            let answer = source.open(&raw.request())?;
+            check_size(&answer, &raw)?;
+            Ok::<_, Failure>((raw, answer))
         });
-        let pictures = pictures.transpose()?;
+        let raw = raw.transpose()?;
         let local = plan.local.as_ref().map(|local| Self::open_local(source, local)).transpose()?;
-        Ok(Self { pictures, local })
+        Ok(Self { raw, local })
     }
 
-    /// The camera's sound may have no place in MPEG-TS (G.711 has none): then the real ffmpeg reads the camera itself.
+    /// The camera's pictures may have no place in MPEG-TS (JPEGs have none): then the real ffmpeg reads the camera itself.
     fn open_local(source: &Source, local: &Local) -> Result<OpenedLocal, Failure> {
         match source.open(&local.packets.request()) {
             Ok(answer) => Ok(OpenedLocal { arguments: local.fed.clone(), fed: Some((local.packets.clone(), answer)) }),
@@ -131,7 +132,8 @@ impl Opened {
     }
 }
 
-fn check_size(answer: &Answer, pictures: &Pictures) -> Result<(), Failure> {
+fn check_size(answer: &Answer, raw: &Raw) -> Result<(), Failure> {
+    let Raw::Pictures(pictures) = raw else { return Ok(()) };
     let (made, asked) = (answer.video_size.as_deref().unwrap_or("none"), pictures.size());
     if made == asked {
         return Ok(());
@@ -140,7 +142,7 @@ fn check_size(answer: &Answer, pictures: &Pictures) -> Result<(), Failure> {
 }
 
 enum Event {
-    Pictures(End),
+    Raw(End),
     Packets(End),
     Signal(i32),
 }
@@ -157,11 +159,11 @@ impl Running {
         let (sender, events) = channel();
         // First of all, so that a real ffmpeg never outlives a signal unfinished.
         watch_signals(sender.clone())?;
-        let to_stdout = if opened.pictures.is_some() { Stdio::null() } else { Stdio::inherit() };
+        let to_stdout = if opened.raw.is_some() { Stdio::null() } else { Stdio::inherit() };
         let child = opened.local.map(|local| start_local(&source, local, to_stdout, &sender));
         let child = child.transpose()?;
-        if let Some((wanted, answer)) = opened.pictures {
-            thread::spawn(move || sender.send(Event::Pictures(pictures::relay(&source, &wanted, answer))));
+        if let Some((wanted, answer)) = opened.raw {
+            thread::spawn(move || sender.send(Event::Raw(relay::relay(&source, &wanted, answer))));
         }
         Ok(Self { child, events, log })
     }
@@ -175,13 +177,13 @@ impl Running {
                 ExitCode::from(SIGNALLED)
             }
             Event::Packets(End::Reader(_)) => self.wait_child(),
-            Event::Pictures(End::Reader(error)) => {
+            Event::Raw(End::Reader(error)) => {
                 self.end_child();
                 self.log.say(Level::Error, &format!("standard output: {error}"));
                 ExitCode::FAILURE
             }
             // A camera that leaves is the end of a file to ffmpeg.
-            Event::Pictures(End::Lost) | Event::Packets(End::Lost) => {
+            Event::Raw(End::Lost) | Event::Packets(End::Lost) => {
                 self.end_child();
                 ExitCode::SUCCESS
             }

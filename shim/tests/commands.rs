@@ -24,8 +24,8 @@ fn lines(decision: &Decision) -> String {
 
 fn served(plan: &Plan) -> String {
     let mut lines = format!("camera    {}\n", plan.camera.lease());
-    if let Some(pictures) = &plan.pictures {
-        lines += &format!("pictures  {} {} bytes each\n", pictures.request(), pictures.bytes());
+    if let Some(raw) = &plan.raw {
+        lines += &format!("raw       {} {} bytes each\n", raw.request(), raw.bytes());
     }
     if let Some(local) = &plan.local {
         lines += &format!("packets   {}\nfed       {}\n", local.packets.request(), joined(&local.fed));

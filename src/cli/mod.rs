@@ -1,6 +1,8 @@
 //! The commands, one file each. Only this module reads arguments and environment.
 
 mod bench;
+mod check;
+mod live;
 mod logs;
 mod plan;
 mod probe;
@@ -27,6 +29,10 @@ enum Command {
     Transcode(transcode::Args),
     /// Show the GPUs of this machine, and what they have proved.
     Probe(probe::Args),
+    /// Find out whether this machine, container and configuration will do.
+    Check(check::Args),
+    /// Find out whether the service answers at its admin port.
+    Live(live::Args),
     /// Show what would run where, and why not elsewhere.
     Plan(plan::Args),
     /// Measure the service against the ffmpeg processes it replaces.
@@ -42,6 +48,8 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Transcode(args) => return transcode::run(args),
         Command::Probe(args) => return probe::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Live(args) => live::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Worker(args) => return worker::run(args),

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::check::{Level, Machine};
 use super::logs;
 use crate::config::{self, Config, Recovery, SandboxMode, StreamDefaults, Workers};
 use crate::error::{Error, Result};
@@ -23,10 +24,11 @@ use crate::hw::{BreakerSettings, Devices, Roots};
 use crate::job::Jobs;
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
+use crate::plan::Policy;
 use crate::rtsp;
 use crate::sandbox::{self, ConfineError};
 use crate::stream::{Context, Streams};
-use files::Files;
+pub(super) use files::Files;
 
 /// How long the start waits for the devices' trials; they take some seconds.
 const DEVICES_PATIENCE: Duration = Duration::from_secs(15);
@@ -82,6 +84,7 @@ struct Service {
 impl Service {
     async fn start(files: Files, config: Config) -> Result<ExitCode> {
         let signals = Signals::listen()?;
+        warn_of_the_machine(&config);
         check_sandbox(&config.workers)?;
         let confinements = config.workers.confinements(&config.limits);
         let spawner = Spawner::start(Programs::find()?, worker_environment(), confinements)?;
@@ -108,6 +111,7 @@ impl Service {
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
+        service.show_policy();
         let (http, admin) = service.open_servers(is_ready).await?;
         let rtsp = service.open_rtsp().await?;
         service.spawner.prepare_spare().await;
@@ -212,6 +216,13 @@ impl Service {
         self.stop(signals).await
     }
 
+    fn show_policy(&self) {
+        for (name, policy) in Policy::ALL {
+            let value = i64::from(policy == self.config.hardware.policy);
+            self.metrics.hardware_policy.with_label_values(&[name]).set(value);
+        }
+    }
+
     fn watch_files(&self) -> (Option<config::Watcher>, Option<mpsc::Receiver<()>>) {
         match config::watch(&self.files.watched()) {
             Ok((watcher, changed)) => (Some(watcher), Some(changed)),
@@ -259,6 +270,7 @@ impl Service {
         }
         self.defaults.send_replace(config.defaults.clone());
         self.config = config;
+        self.show_policy();
     }
 
     /// Ends in order: not ready, no new requests, streams and their workers, servers.
@@ -287,6 +299,14 @@ impl Service {
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// Says at once what `camshaft check` says of this machine; devices speak for themselves once they were tried.
+fn warn_of_the_machine(config: &Config) {
+    let findings = Machine::read().findings(&config.limits, config.streams.len());
+    for finding in findings.iter().filter(|finding| finding.level != Level::Ok) {
+        tracing::warn!(subject = finding.subject, "{}", finding.message);
     }
 }
 

@@ -15,7 +15,12 @@ pub(super) enum Variables<'a> {
 /// Expands every value below `node`, whose path is `path`.
 pub(super) fn expand(node: &mut Node, path: &str, variables: &Variables, report: &mut Report) {
     match &mut node.value {
-        Value::Null | Value::List => {}
+        Value::Null => {}
+        Value::List(items) => {
+            for item in items {
+                expand(item, path, variables, report);
+            }
+        }
         Value::Map(entries) => {
             for entry in entries {
                 expand(&mut entry.node, &join(path, &entry.key), variables, report);

@@ -22,6 +22,8 @@ quantities! {
     backoff_min: Duration = millis(250), from millis(10), to secs(60);
     /// The longest pause between reconnects.
     backoff_max: Duration = secs(30), from millis(100), to secs(3600);
+    /// The cameras of a start are connected within this time, so that their keyframes do not come all at once.
+    connect_spread: Duration = secs(1), from millis(0), to secs(60);
     /// Between attempts after the camera refused the credentials; cameras lock out who tries faster.
     auth_backoff: Duration = secs(30), from secs(30), to secs(86_400);
     /// What the packet ring of a stream holds.

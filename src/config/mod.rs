@@ -5,12 +5,14 @@ mod expand;
 mod hardware;
 mod limits;
 mod mistake;
+mod nodes;
 mod overrides;
 mod quantities;
 mod section;
 mod server;
 mod settings;
 mod source;
+mod sources;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,8 @@ pub use hardware::{Hardware, Recovery};
 pub use limits::{Limits, PixelRate};
 pub use mistake::{Mistake, Mistakes};
 pub use settings::{Config, Credentials, Priority, Server, StreamDefaults, StreamSettings};
-pub use source::{RtspUrl, Source};
+pub use source::{CameraUrl, FileSource, HttpSource, Source};
+pub use sources::Sources;
 pub use watch::{Watcher, watch};
 pub use workers::{SandboxMode, Workers};
 
@@ -35,6 +38,7 @@ use std::time::Duration;
 use crate::media::StreamId;
 use expand::{Variables, expand};
 use mistake::{Place, Report};
+use nodes::Nodes;
 use section::{Key, Section, join, unique_entries};
 use stream::{Base, Login, PasswordFiles};
 use tree::{Entry, Node, Value};
@@ -72,12 +76,12 @@ const ROOT_KEYS: &[Key] = &[
     Key::map("hardware"),
     Key::map("limits"),
     Key::map("streams"),
-    Key::unbuilt("sources"),
+    Key::map("sources"),
     Key::map("workers"),
 ];
 
 /// The sections with fixed keys.
-const SECTIONS: &[TopSection] = &[SERVER, DEFAULTS, HARDWARE, LIMITS, workers::WORKERS];
+const SECTIONS: &[TopSection] = &[SERVER, DEFAULTS, HARDWARE, LIMITS, workers::WORKERS, sources::SOURCES];
 
 const SERVER: TopSection = TopSection { name: "server", keys: server::KEYS };
 const HARDWARE: TopSection = TopSection { name: "hardware", keys: hardware::KEYS };
@@ -158,7 +162,7 @@ fn parse_body(body: &[u8], report: &mut Report) -> Option<Node> {
 }
 
 fn request_base(defaults: &StreamDefaults) -> Base<'_> {
-    Base { defaults, login: Login::NONE, password_files: PasswordFiles::Refused }
+    Base { defaults, login: Login::NONE, password_files: PasswordFiles::Refused, nodes: Nodes::Requested }
 }
 
 /// Adds a document's sections to those of the earlier ones. Sections that stand twice are found when the root is opened.
@@ -166,7 +170,7 @@ fn unite(root: &mut Vec<Entry>, document: Node, report: &mut Report) {
     let entries = match document.value {
         Value::Map(entries) => entries,
         Value::Null => return,
-        Value::Scalar(_) | Value::List => {
+        Value::Scalar(_) | Value::List(_) => {
             let sections: Vec<&str> = ROOT_KEYS.iter().map(|key| key.name).collect();
             report.add(&document.place, "", format!("a configuration is a map with the keys {}", sections.join(", ")));
             return;
@@ -197,18 +201,21 @@ fn read_config(root: Vec<Entry>, lookups: &Lookups, report: &mut Report) -> Opti
         Section::open(&entry.node, section.name, section.keys, report)
     };
     let (server, hardware, defaults, limits) = (open(&SERVER), open(&HARDWARE), open(&DEFAULTS), open(&LIMITS));
-    let workers = open(&workers::WORKERS);
+    let (workers, sources) = (open(&workers::WORKERS), open(&sources::SOURCES));
 
     let hardware = hardware.map(|section| hardware::read(&section, report)).unwrap_or_default();
     let limits = limits::read(limits.as_ref(), report);
     let workers = workers::read(workers.as_ref(), report);
     let password_files = PasswordFiles::From(lookups.file);
     let server = server.map(|section| server::read(&section, password_files, report)).unwrap_or_default();
-    let unset = StreamDefaults { policy: hardware.policy, ..StreamDefaults::default() };
+    let nodes = server.node.as_deref().map_or(Nodes::One, |own| Nodes::Several { own });
+    let sources = sources.map(|section| sources::read(&section, report)).unwrap_or_default();
+    let on_demand = nodes.are_several();
+    let unset = StreamDefaults { policy: hardware.policy, on_demand, sources, ..StreamDefaults::default() };
     let login =
         defaults.as_ref().map(|section| stream::read_login(section, &stream::CAMERA_LOGIN, password_files, report));
     let defaults = defaults.map_or(unset.clone(), |section| stream::read_defaults(&section, &unset, report));
-    let base = Base { defaults: &defaults, login: login.as_ref().unwrap_or(Login::NONE), password_files };
+    let base = Base { defaults: &defaults, login: login.as_ref().unwrap_or(Login::NONE), password_files, nodes };
     let streams = root.entry("streams").map(|entry| read_streams(&entry.node, &base, &limits, report));
     Some(Config { server, hardware, limits, streams: streams.unwrap_or_default(), defaults, workers })
 }

@@ -16,7 +16,7 @@ pub(super) fn apply(root: &mut Vec<Entry>, variables: &[(String, String)], repor
         let place = Place { file: variable.as_str().into(), line: 0, column: 0 };
         let known = names.iter().find(|(name, ..)| name == variable);
         match known {
-            Some((_, section, key, KeyKind::Scalar)) => set(root, section.name, key, value, place),
+            Some((_, section, key, KeyKind::Scalar | KeyKind::List)) => set(root, section.name, key, value, place),
             Some((_, section, key, KeyKind::Map)) => {
                 let message = "is a map, which the environment cannot hold; unset the variable";
                 report.add(&place, &format!("{}.{key}", section.name), message);
@@ -29,7 +29,7 @@ pub(super) fn apply(root: &mut Vec<Entry>, variables: &[(String, String)], repor
                 report.add(&place, "", message);
             }
             None => {
-                let scalars = names.iter().filter(|(.., kind)| *kind == KeyKind::Scalar);
+                let scalars = names.iter().filter(|(.., kind)| matches!(kind, KeyKind::Scalar | KeyKind::List));
                 let suggestion = suggestion(variable, scalars.map(|(name, ..)| name.as_str()));
                 report.add(&place, "", format!("is the name of no setting; {suggestion}"));
             }

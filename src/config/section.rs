@@ -18,6 +18,8 @@ pub(super) struct Key {
 pub(super) enum KeyKind {
     Scalar,
     Map,
+    /// Single values: a list, or a text with ',' between them.
+    List,
     /// Part of the contract, refused until it works.
     Unbuilt,
 }
@@ -25,6 +27,10 @@ pub(super) enum KeyKind {
 impl Key {
     pub const fn scalar(name: &'static str) -> Self {
         Self { name, kind: KeyKind::Scalar }
+    }
+
+    pub const fn list(name: &'static str) -> Self {
+        Self { name, kind: KeyKind::List }
     }
 
     pub const fn map(name: &'static str) -> Self {
@@ -86,7 +92,7 @@ impl<'n> Section<'n> {
                 report.add(&entry.place, &path, "has no value; give one or remove the key");
                 None
             }
-            Value::List | Value::Map(_) => {
+            Value::List(_) | Value::Map(_) => {
                 report.add(&entry.place, &path, "must be a single value, not a list or a map");
                 None
             }
@@ -101,6 +107,28 @@ impl<'n> Section<'n> {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         self.field(key, report)?.parsed(report, parse)
+    }
+
+    /// The values of a list made into something by `parse`, whose error says what is allowed. `None` if there is no such
+    /// key, or a mistake in it.
+    pub fn list<T>(&self, key: &str, report: &mut Report, parse: impl Fn(&str) -> Result<T, String>) -> Option<Vec<T>> {
+        let entry = self.entry(key)?;
+        let path = self.path_of(key);
+        let Value::List(items) = &entry.node.value else {
+            let parts =
+                |text: &str| text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(&parse).collect();
+            return self.field(key, report)?.parsed(report, parts);
+        };
+        let item = |node: &'n Node, report: &mut Report| match &node.value {
+            Value::Scalar(scalar) => Field { path: path.clone(), place: &node.place, scalar }.parsed(report, &parse),
+            Value::Null | Value::List(_) | Value::Map(_) => {
+                report.add(&node.place, &path, "must be a list of single values");
+                None
+            }
+        };
+        // All of them are looked at, so that all mistakes show.
+        let items: Vec<Option<T>> = items.iter().map(|node| item(node, report)).collect();
+        items.into_iter().collect()
     }
 
     /// The full path of `key`.
@@ -139,7 +167,7 @@ pub(super) fn unique_entries<'n>(node: &'n Node, path: &str, report: &mut Report
     let entries = match &node.value {
         Value::Map(entries) => entries,
         Value::Null => return Some(Vec::new()),
-        Value::Scalar(_) | Value::List => {
+        Value::Scalar(_) | Value::List(_) => {
             report.add(&node.place, path, "must be a map of 'key: value' lines");
             return None;
         }

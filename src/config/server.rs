@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::mistake::Report;
+use super::nodes::parse_node;
 use super::section::{Key, Section};
 use super::settings::{Credentials, Server};
 use super::stream::{Login, LoginKeys, PasswordFiles, read_login};
@@ -16,6 +17,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::scalar("rtsp_password"),
     Key::scalar("rtsp_password_file"),
     Key::scalar("unix"),
+    Key::scalar("node"),
     Key::unbuilt("token_file"),
 ];
 
@@ -31,6 +33,7 @@ pub(super) fn read(section: &Section, files: PasswordFiles, report: &mut Report)
         unix: section.parsed("unix", report, parse_socket_path),
         rtsp: section.parsed("rtsp", report, parse_address_or_off).unwrap_or(defaults.rtsp),
         rtsp_login: read_rtsp_login(section, files, report),
+        node: section.parsed("node", report, parse_node),
     };
     check_distinct(&server, section, report);
     server

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::hardware::Hardware;
 use super::limits::Limits;
 use super::source::Source;
+use super::sources::Sources;
 use super::workers::Workers;
 use crate::media::{RenditionRequest, StreamId, Transport};
 use crate::plan::Policy;
@@ -43,12 +44,21 @@ pub struct Server {
     pub rtsp: Option<SocketAddr>,
     /// What RTSP clients must know; `None` lets everybody in.
     pub rtsp_login: Option<Credentials>,
+    /// This node's name, where there are several behind a balancer.
+    pub node: Option<String>,
 }
 
 impl Default for Server {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { http: local(8080), admin: local(8081), unix: None, rtsp: Some(local(8554)), rtsp_login: None }
+        Self {
+            http: local(8080),
+            admin: local(8081),
+            unix: None,
+            rtsp: Some(local(8554)),
+            rtsp_login: None,
+            node: None,
+        }
     }
 }
 
@@ -69,6 +79,8 @@ pub struct StreamSettings {
     pub renditions: BTreeMap<String, RenditionRequest>,
     /// Which streams give way where not all can be served.
     pub priority: Priority,
+    /// Where the source may be.
+    pub sources: Sources,
 }
 
 /// A stream's priority, 0 to 10: where not all can be served, the lowest gives way first.
@@ -100,6 +112,8 @@ pub struct StreamDefaults {
     pub renditions: BTreeMap<String, RenditionRequest>,
     /// See [`StreamSettings::priority`].
     pub priority: Priority,
+    /// See [`StreamSettings::sources`].
+    pub sources: Sources,
 }
 
 /// A user name and password: a camera's, or those that clients must know. Can be compared, but not printed.

@@ -8,18 +8,58 @@ use url::Url;
 use super::mistake::suggestion;
 use super::settings::Credentials;
 use crate::media::query::{parse_bitrate, parse_fps, parse_video_codec, whole};
-use crate::media::{FrameRate, Geometry, PatternSource, VideoCodec};
+use crate::media::{AudioCodec, Container, FrameRate, Geometry, InputFormat, PatternSource, TlsTrust, VideoCodec};
 
 /// Schemes of the contract whose sources do not work yet.
-const UNBUILT: [&str; 9] = ["rtsps", "http", "https", "rtmp", "rtmps", "srt", "udp", "hls", "file"];
+const UNBUILT: [&str; 6] = ["rtsps", "rtmp", "rtmps", "srt", "udp", "hls"];
+
+/// What a source may be, for messages.
+const KINDS: &str = "rtsp://host[:port]/path, http://… or https://…, file:/path, push: for what a client sends, or test: \
+                     for a synthetic camera";
+
+/// The sound that a synthetic camera can have.
+const PATTERN_SOUNDS: [(&str, AudioCodec); 4] = [
+    ("aac", AudioCodec::Aac),
+    ("pcmu", AudioCodec::PcmMulaw),
+    ("pcma", AudioCodec::PcmAlaw),
+    ("opus", AudioCodec::Opus),
+];
 
 /// Where a stream comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A camera.
-    Rtsp(RtspUrl),
+    /// A camera that speaks RTSP.
+    Rtsp(CameraUrl),
+    /// A camera or server that speaks HTTP.
+    Http(HttpSource),
+    /// A file, again and again.
+    File(FileSource),
+    /// What a client sends to `POST /v1/streams/{id}/ingest`.
+    Push,
     /// A synthetic camera.
     Pattern(PatternSource),
+}
+
+/// A camera or server that speaks HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSource {
+    /// Where.
+    pub url: CameraUrl,
+    /// What it sends; `None`: what its answer says.
+    pub input: Option<InputFormat>,
+    /// How often a JPEG is asked for.
+    pub rate: FrameRate,
+    /// Whether its certificate counts.
+    pub tls: TlsTrust,
+}
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSource {
+    /// Where, absolute.
+    pub path: String,
+    /// What it is.
+    pub container: Container,
 }
 
 impl fmt::Display for Source {
@@ -27,62 +67,110 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rtsp(url) => url.fmt(f),
-            Self::Pattern(PatternSource { size, fps, codec, gop, bframes, bitrate }) => write!(
-                f,
-                "test:?width={}&height={}&fps={fps}&codec={}&gop={gop}&bframes={bframes}&bitrate={bitrate}",
-                size.width,
-                size.height,
-                codec.name(),
-            ),
+            Self::Http(http) => http.url.fmt(f),
+            Self::File(file) => write!(f, "file:{}", file.path),
+            Self::Push => f.write_str("push:"),
+            Self::Pattern(PatternSource { size, fps, codec, gop, bframes, bitrate, audio }) => {
+                write!(
+                    f,
+                    "test:?width={}&height={}&fps={fps}&codec={}&gop={gop}&bframes={bframes}&bitrate={bitrate}",
+                    size.width,
+                    size.height,
+                    codec.name(),
+                )?;
+                let named = PATTERN_SOUNDS.iter().find(|(_, codec)| audio.is_some_and(|audio| audio == *codec));
+                named.map_or(Ok(()), |(name, _)| write!(f, "&audio={name}"))
+            }
         }
     }
 }
 
+/// What stands beside a source and says how it is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub input: Option<InputFormat>,
+    pub rate: FrameRate,
+    pub tls: TlsTrust,
+}
+
 impl Source {
+    /// The source's host by its name, if it is one of the network.
+    pub fn url(&self) -> Option<&CameraUrl> {
+        match self {
+            Self::Rtsp(url) => Some(url),
+            Self::Http(http) => Some(&http.url),
+            Self::File(_) | Self::Push | Self::Pattern(_) => None,
+        }
+    }
+
     /// Reads a source; user name and password of a URL are split off.
     ///
     /// # Errors
     /// Everything that is wrong, without quoting the text, which may hold a password.
-    pub(super) fn parse(text: &str) -> Result<(Self, Option<Credentials>), Vec<String>> {
+    pub(super) fn parse(text: &str, reading: Reading) -> Result<(Self, Option<Credentials>), Vec<String>> {
         const LONGEST: usize = 2048;
         if text.len() > LONGEST {
             return Err(vec![format!("must have at most {LONGEST} bytes")]);
         }
         let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+        let one = |problem| vec![problem];
         match scheme.as_str() {
             "test" => parse_pattern(text).map(|pattern| (Self::Pattern(pattern), None)),
-            "rtsp" => {
-                RtspUrl::parse(text).map(|(url, login)| (Self::Rtsp(url), login)).map_err(|problem| vec![problem])
+            "rtsp" => CameraUrl::parse(text).map(|(url, login)| (Self::Rtsp(url), login)).map_err(one),
+            "http" | "https" => {
+                let (url, login) = CameraUrl::parse(text).map_err(one)?;
+                let Reading { input, rate, tls } = reading;
+                Ok((Self::Http(HttpSource { url, input, rate, tls }), login))
             }
+            "file" => parse_file(text, reading).map(|file| (Self::File(file), None)).map_err(one),
+            "push" if text.len() == "push:".len() => Ok((Self::Push, None)),
+            "push" => Err(vec!["push: takes nothing behind it: who pushes names the format".into()]),
             scheme if UNBUILT.contains(&scheme) => {
-                Err(vec![format!("'{scheme}' sources are not built yet; use rtsp://… or test:")])
+                Err(vec![format!("'{scheme}' sources are not built yet; use {KINDS}")])
             }
-            _ => Err(vec!["must be rtsp://host[:port]/path, or test: for a synthetic camera".into()]),
+            _ => Err(vec![format!("must be {KINDS}")]),
         }
     }
 }
 
-/// A camera's URL without user name and password (RFC 2326 §3.2). `Display` and `Debug` also hide what looks like a
-/// password in path and query, where some cameras want it.
+/// `file:/path` or `file:///path`, with an `input` where its name does not say what it is.
+fn parse_file(text: &str, reading: Reading) -> Result<FileSource, String> {
+    let hint = "expected is file:/absolute/path, in a directory that sources.files lists";
+    let path = text.get("file:".len()..).unwrap_or_default();
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
+        return Err(format!("names no file; {hint}"));
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(format!("must not go back by '..'; {hint}"));
+    }
+    match reading.input.or_else(|| InputFormat::of_file_name(path)) {
+        Some(InputFormat::Container(container)) => Ok(FileSource { path: path.to_owned(), container }),
+        Some(_) => Err("a file is a container: set input to ts, flv or mp4".into()),
+        None => Err("does not say by its name what the file is: set input to ts, flv or mp4".into()),
+    }
+}
+
+/// A camera's URL without user name and password (RFC 2326 §3.2, RFC 9110 §4.2). `Display` and `Debug` also hide what
+/// looks like a password in path and query, where some cameras want it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RtspUrl(Url);
+pub struct CameraUrl(Url);
 
-impl RtspUrl {
-    /// The port of RTSP (RFC 2326 §3.2).
-    pub const DEFAULT_PORT: u16 = 554;
-
+impl CameraUrl {
     fn parse(text: &str) -> Result<(Self, Option<Credentials>), String> {
-        let hint =
-            "expected is rtsp://host[:port]/path; a password with special characters goes into the key 'password'";
+        let hint = "expected is scheme://host[:port]/path; a password with special characters goes into the key \
+                    'password'";
         let mut url = Url::parse(text).map_err(|error| format!("is no URL ({error}); {hint}"))?;
         if url.host_str().is_none_or(str::is_empty) || url.port() == Some(0) {
             return Err(format!("names no host or port to connect to; {hint}"));
         }
         if url.fragment().is_some() {
-            return Err("'#' has no meaning in an RTSP URL; if it belongs to the path or a password, write %23".into());
+            return Err(
+                "'#' has no meaning in a camera's URL; if it belongs to the path or a password, write %23".into()
+            );
         }
         let login = split_login(&mut url)?;
-        if url.port() == Some(Self::DEFAULT_PORT) {
+        if url.port() == Some(default_port(url.scheme())) {
             url.set_port(None).map_err(|()| hint.to_owned())?;
         }
         Ok((Self(url), login))
@@ -95,12 +183,17 @@ impl RtspUrl {
 
     /// The port.
     pub fn port(&self) -> u16 {
-        self.0.port().unwrap_or(Self::DEFAULT_PORT)
+        self.0.port().unwrap_or(default_port(self.0.scheme()))
+    }
+
+    /// Whether what is sent is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.0.scheme() == "https"
     }
 
     /// Whether the host is, by its name, whatever machine asks: another one for each who says it.
     pub fn is_loopback(&self) -> bool {
-        // A URL of this scheme keeps IPv4 addresses as text (WHATWG URL, opaque hosts).
+        // A URL of RTSP's scheme keeps IPv4 addresses as text (WHATWG URL, opaque hosts).
         let host = self.host().trim_start_matches('[').trim_end_matches([']', '.']);
         let own = |address: IpAddr| address.to_canonical().is_loopback() || address.is_unspecified();
         host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(own)
@@ -112,9 +205,18 @@ impl RtspUrl {
     }
 }
 
-impl fmt::Display for RtspUrl {
+/// RFC 2326 §3.2, RFC 9110 §4.2.
+fn default_port(scheme: &str) -> u16 {
+    match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => 554,
+    }
+}
+
+impl fmt::Display for CameraUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rtsp://{}", self.host())?;
+        write!(f, "{}://{}", self.0.scheme(), self.host())?;
         if let Some(port) = self.0.port() {
             write!(f, ":{port}")?;
         }
@@ -133,7 +235,7 @@ impl fmt::Display for RtspUrl {
     }
 }
 
-impl fmt::Debug for RtspUrl {
+impl fmt::Debug for CameraUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -173,7 +275,7 @@ pub(super) fn check_login(text: &str) -> Result<(), String> {
 
 /// `test:?width=…&…`
 fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
-    const KEYS: [&str; 7] = ["width", "height", "fps", "codec", "gop", "bframes", "bitrate"];
+    const KEYS: [&str; 8] = ["width", "height", "fps", "codec", "gop", "bframes", "bitrate", "audio"];
     let query = match text.get("test:".len()..) {
         Some("") => "",
         Some(rest) => {
@@ -183,7 +285,7 @@ fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
     };
     let mut size = Geometry::new(1280, 720);
     let (mut fps, mut codec) = (FrameRate { num: 25, den: 1 }, VideoCodec::H264);
-    let (mut gop, mut bframes, mut bitrate) = (None, 0, None);
+    let (mut gop, mut bframes, mut bitrate, mut audio) = (None, 0, None, None);
     let mut seen = Vec::new();
     let mut problems = Vec::new();
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -196,6 +298,7 @@ fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
             "gop" => whole(&value, 1, 1000).map(|frames| gop = Some(frames)),
             "bframes" => whole(&value, 0, 3).map(|frames| bframes = frames as u8),
             "bitrate" => parse_bitrate(&value).map(|bits| bitrate = Some(bits)),
+            "audio" => pattern_audio(&value).map(|named| audio = Some(named)),
             unknown => Err(format!("is no parameter of test:; {}", suggestion(unknown, KEYS))),
         };
         let shown = super::mistake::shown(&key);
@@ -213,6 +316,7 @@ fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
         gop: gop.unwrap_or(two_seconds.max(1)),
         bframes,
         bitrate: bitrate.unwrap_or_else(|| pattern_bitrate(size, fps)),
+        audio,
     })
 }
 
@@ -224,6 +328,14 @@ fn side(text: &str) -> Result<u32, String> {
 fn pattern_fps(text: &str) -> Result<FrameRate, String> {
     let rate = parse_fps(text, 60).ok().filter(|rate| rate.num >= rate.den);
     rate.ok_or_else(|| "must be a frame rate from 1 to 60, such as 25 or 30000/1001".into())
+}
+
+fn pattern_audio(text: &str) -> Result<AudioCodec, String> {
+    let named = PATTERN_SOUNDS.iter().find(|(name, _)| *name == text);
+    named.map(|(_, codec)| *codec).ok_or_else(|| {
+        let names = PATTERN_SOUNDS.map(|(name, _)| name).join(", ");
+        format!("must be one of {names}; without it there is no sound")
+    })
 }
 
 /// 0.08 bit a pixel, about what cameras send.
@@ -246,7 +358,7 @@ mod tests {
             ("192.168.1.7", false),
             ("127.0.0.1.example.org", false),
         ] {
-            let (url, _) = RtspUrl::parse(&format!("rtsp://{host}/cam")).unwrap();
+            let (url, _) = CameraUrl::parse(&format!("rtsp://{host}/cam")).unwrap();
             assert_eq!(url.is_loopback(), own, "{host}");
         }
     }

@@ -6,18 +6,22 @@ use std::io;
 use std::path::Path;
 
 use super::mistake::Report;
+use super::nodes::Nodes;
 use super::section::{Field, Key, Section, join, unique_entries};
 use super::settings::{Credentials, Priority, StreamDefaults, StreamSettings};
-use super::source::{Source, check_login};
+use super::source::{Reading, Source, check_login};
 use super::tree::Node;
 use super::values::{Quantity, parse_name, parse_switch};
-use crate::media::query::{OutputKind, ParamError, parse_params};
-use crate::media::{RenditionRequest, Transport};
+use crate::media::query::{OutputKind, ParamError, parse_fps, parse_params};
+use crate::media::{FrameRate, InputFormat, RenditionRequest, TlsTrust, Transport};
 use crate::plan::Policy;
 
-/// What a stream takes; `source` first, see [`DEFAULT_KEYS`].
+/// What a stream takes; `source` and what speaks of it first, see [`DEFAULT_KEYS`].
 pub(super) const KEYS: &[Key] = &[
     Key::scalar("source"),
+    Key::scalar("input"),
+    Key::scalar("rate"),
+    Key::scalar("tls"),
     Key::scalar("username"),
     Key::scalar("password"),
     Key::scalar("password_file"),
@@ -27,10 +31,11 @@ pub(super) const KEYS: &[Key] = &[
     Key::map("renditions"),
     Key::unbuilt("detect_source"),
     Key::scalar("priority"),
+    Key::scalar("node"),
 ];
 
-/// What `defaults:` takes: the same without a source.
-pub(super) const DEFAULT_KEYS: &[Key] = KEYS.split_at(1).1;
+/// What `defaults:` takes: the same without a source and what speaks of it (first) and a node (last).
+pub(super) const DEFAULT_KEYS: &[Key] = KEYS.split_at(4).1.split_at(KEYS.len() - 5).0;
 
 const RENDITION_KEYS: &[Key] = &[
     Key::scalar("width"),
@@ -82,6 +87,7 @@ pub(super) struct Base<'a> {
     pub defaults: &'a StreamDefaults,
     pub login: &'a Login,
     pub password_files: PasswordFiles<'a>,
+    pub nodes: Nodes<'a>,
 }
 
 /// Reads the keys that `defaults:` shares with streams; what is not given comes from `base`.
@@ -99,6 +105,7 @@ pub(super) fn read_defaults(section: &Section, base: &StreamDefaults, report: &m
         policy: policy.unwrap_or(base.policy),
         renditions: renditions.unwrap_or_else(|| base.renditions.clone()),
         priority: priority.and_then(|priority| priority.try_into().ok()).map_or(base.priority, Priority),
+        sources: base.sources.clone(),
     }
 }
 
@@ -107,15 +114,19 @@ pub(super) fn read_stream(section: &Section, base: &Base, report: &mut Report) -
     let shared = read_defaults(section, base.defaults, report);
     let login = read_login(section, &CAMERA_LOGIN, base.password_files, report);
     let (source, url_login) = read_source(section, report)?;
+    refuse_foreign_keys(section, &source, report);
     let credentials = match source {
-        Source::Rtsp(_) => credentials(section, url_login, login, base.login, report),
-        Source::Pattern(_) => {
-            refuse_camera_keys(section, report);
-            None
-        }
+        Source::Rtsp(_) | Source::Http(_) => credentials(section, url_login, login, base.login, report),
+        Source::File(_) | Source::Push | Source::Pattern(_) => None,
     };
-    let StreamDefaults { transport, on_demand, policy, renditions, priority } = shared;
-    Some(StreamSettings { source, credentials, transport, on_demand, policy, renditions, priority })
+    if let (Source::File(file), Some(entry)) = (&source, section.entry("source")) {
+        shared.sources.check_file(&file.path).unwrap_or_else(|problem| {
+            report.add(&entry.node.place, &section.path_of("source"), problem);
+        });
+    }
+    let StreamDefaults { transport, on_demand, policy, renditions, priority, sources } = shared;
+    let on_demand = base.nodes.on_demand(on_demand, section, report);
+    Some(StreamSettings { source, credentials, transport, on_demand, policy, renditions, priority, sources })
 }
 
 fn read_source(section: &Section, report: &mut Report) -> Option<(Source, Option<Credentials>)> {
@@ -123,16 +134,50 @@ fn read_source(section: &Section, report: &mut Report) -> Option<(Source, Option
         let message = "is missing; every stream needs one: rtsp://host[:port]/path, or test: for a synthetic camera";
         report.add(&section.place, &section.path_of("source"), message);
     }
+    let reading = read_reading(section, report);
     let field = section.field("source", report)?;
-    let parsed = Source::parse(field.text()?);
-    parsed.map_err(|problems| problems.iter().for_each(|problem| report.add(field.place, &field.path, problem))).ok()
+    let parsed = Source::parse(field.text()?, reading);
+    parsed
+        .map_err(|problems| problems.into_iter().for_each(|problem| report.add(field.place, &field.path, problem)))
+        .ok()
 }
 
-/// Keys that speak of a camera say nothing about a synthetic one.
-fn refuse_camera_keys(section: &Section, report: &mut Report) {
-    for key in ["username", "password", "password_file", "transport"] {
+fn read_reading(section: &Section, report: &mut Report) -> Reading {
+    let trusts = [("verify", TlsTrust::Verify), ("insecure", TlsTrust::Insecure)];
+    let input = section.parsed("input", report, |text| parse_name(text, &InputFormat::ALL));
+    let rate = section.parsed("rate", report, poll_rate);
+    let tls = section.parsed("tls", report, |text| parse_name(text, &trusts));
+    Reading { input, rate: rate.unwrap_or(FrameRate { num: 1, den: 1 }), tls: tls.unwrap_or_default() }
+}
+
+/// How often a JPEG is asked for.
+fn poll_rate(text: &str) -> Result<FrameRate, String> {
+    let rate = parse_fps(text, 30).ok().filter(|rate| rate.as_f64() >= 0.1);
+    rate.ok_or_else(|| "must be requests a second from 0.1 to 30, such as 0.5, 1 or 5".into())
+}
+
+/// Keys that speak of one kind of source say nothing about another.
+fn refuse_foreign_keys(section: &Section, source: &Source, report: &mut Report) {
+    const LOGIN: [&str; 3] = ["username", "password", "password_file"];
+    let is_ours = |key: &str| match source {
+        Source::Rtsp(_) => key == "transport" || LOGIN.contains(&key),
+        Source::Http(http) => {
+            key == "input" || key == "rate" || LOGIN.contains(&key) || key == "tls" && http.url.is_encrypted()
+        }
+        Source::File(_) => key == "input",
+        Source::Push | Source::Pattern(_) => false,
+    };
+    let kind = match source {
+        Source::Rtsp(_) => "an rtsp:",
+        Source::Http(http) if http.url.is_encrypted() => "an https:",
+        Source::Http(_) => "an http:",
+        Source::File(_) => "a file:",
+        Source::Push => "a push:",
+        Source::Pattern(_) => "a test:",
+    };
+    for key in LOGIN.into_iter().chain(["transport", "input", "rate", "tls"]).filter(|key| !is_ours(key)) {
         if let Some(entry) = section.entry(key) {
-            report.add(&entry.place, &section.path_of(key), "means nothing for a test: source; remove it");
+            report.add(&entry.place, &section.path_of(key), format!("means nothing for {kind} source; remove it"));
         }
     }
 }

@@ -5,7 +5,10 @@ use std::io;
 use std::path::Path;
 
 use super::*;
-use crate::media::{FrameRate, Geometry, OutputRequest, PatternSource, PixelFormat, Transport, VideoCodec};
+use crate::media::{
+    Cadence, Container, FrameRate, Geometry, InputFormat, OutputRequest, PatternSource, PixelFormat, TlsTrust,
+    Transport, VideoCodec,
+};
 use crate::plan::Policy;
 
 const EXAMPLE: &str = include_str!("../../deploy/camshaft.example.yaml");
@@ -135,7 +138,8 @@ fn a_whole_configuration() {
     );
     assert_eq!(b.source.to_string(), "rtsp://10.0.0.1:8554/");
     let (size, fps) = (Geometry::new(1280, 720), FrameRate { num: 25, den: 1 });
-    let pattern = PatternSource { size, fps, codec: VideoCodec::H264, gop: 50, bframes: 0, bitrate: 1_843_200 };
+    let pattern =
+        PatternSource { size, fps, codec: VideoCodec::H264, gop: 50, bframes: 0, bitrate: 1_843_200, audio: None };
     assert_eq!((c.source.clone(), c.credentials.clone()), (Source::Pattern(pattern), None));
 }
 
@@ -152,7 +156,7 @@ limits:
   ring_bytes: 128M
   hold: 5 s
   hold: 6s
-sources: { allow: [10.0.0.0/8] }
+sources: { allow: [10.0.0.0/8, lan, [1]], ports: '80, 0', files: srv }
 stream: {}
 streams:
   -x: { source: 'test:?width=63&fps=0&colour=red' }
@@ -166,12 +170,12 @@ streams:
       Detect: { width: 0, fps: fast, bitrate: 1M }
       b: { codec: h264, bitrate: 1M, quality: 5 }
   c: rtsp://viewer:hunter2-4711@10.0.0.1/
-  d: { source: 'https://viewer:hunter2-4711@10.0.0.1/', priority: 11 }
+  d: { source: 'rtmps://viewer:hunter2-4711@10.0.0.1/', priority: 11 }
   e: { source: 'rtsp://10.0.0.1/', username: '${NOBODY}', password: }
 ";
     insta::assert_snapshot!(load_one(text).unwrap_err(), @"
     c.yaml:2: server.http: must be an IP address with a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080, but it is 'localhost:8080'
-    c.yaml:3: server.prot: unknown key; known are http, admin, rtsp, rtsp_username, rtsp_password, rtsp_password_file, unix
+    c.yaml:3: server.prot: unknown key; known are http, admin, rtsp, rtsp_username, rtsp_password, rtsp_password_file, unix, node
     c.yaml:4: server.rtsp: must be an IP address with a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080; or off, but it is 'none'
     c.yaml:5: hardware.policy: must be one of prefer-hardware, require-hardware, software, but it is 'fastest'
     c.yaml:5: hardware.device: must be auto, the path of a render node such as /dev/dri/renderD128, or pci:0000:00:02.0, but it is 'renderD128'
@@ -179,12 +183,15 @@ streams:
     c.yaml:8: limits.ring_bytes: ring_bytes must be at most ring_hard_bytes, which is 64M; change one of the two
     c.yaml:9: limits.hold: must be a duration from 0ms to 10m, such as 250ms, 10s, 5m or 1h, but it is '5 s'
     c.yaml:10: limits.hold: is given twice, first at c.yaml:9; remove one
-    c.yaml:11: sources: 'sources' is not built yet; remove it
+    c.yaml:11: sources.allow: must be a network, such as 192.168.0.0/16, fd00::/8 or 127.0.0.1, but it is 'lan'
+    c.yaml:11: sources.allow: must be a list of single values
+    c.yaml:11: sources.ports: must be a port from 1 to 65535, but it is '80, 0'
+    c.yaml:11: sources.files: must be an absolute path, such as /srv/media, but it is 'srv'
     c.yaml:12: stream: unknown key; did you mean 'streams'?
     c.yaml:14: streams.-x: a stream's id has 1 to 63 letters, digits, '-' and '_', the first a letter or digit
     c.yaml:14: streams.-x.source: parameter 'width' must be an even number from 64 to 4096
     c.yaml:14: streams.-x.source: parameter 'fps' must be a frame rate from 1 to 60, such as 25 or 30000/1001
-    c.yaml:14: streams.-x.source: parameter 'colour' is no parameter of test:; known are width, height, fps, codec, gop, bframes, bitrate
+    c.yaml:14: streams.-x.source: parameter 'colour' is no parameter of test:; known are width, height, fps, codec, gop, bframes, bitrate, audio
     c.yaml:16: streams.front-door.sorce: unknown key; did you mean 'source'?
     c.yaml:16: streams.front-door.source: is missing; every stream needs one: rtsp://host[:port]/path, or test: for a synthetic camera
     c.yaml:17: streams.front-door.transport: must be a single value, not a list or a map
@@ -193,10 +200,10 @@ streams:
     c.yaml:20: streams.front-door.password_file: must be an absolute path, such as /run/secrets/camera, but it is 'secret'
     c.yaml:22: streams.front-door.renditions.Detect: a rendition's name has 1 to 63 of a-z, 0-9, '_' and '-'
     c.yaml:22: streams.front-door.renditions.Detect.width: must be a whole number from 1 to 8192, but it is '0'
-    c.yaml:22: streams.front-door.renditions.Detect.fps: must be a frame rate above 0 and at most 240, such as 5, 12.5 or 30000/1001, but it is 'fast'
+    c.yaml:22: streams.front-door.renditions.Detect.fps: must be a frame rate above 0 and at most 240, such as 5, 12.5 or 30000/1001, or keyframes, but it is 'fast'
     c.yaml:23: streams.front-door.renditions.b.quality: contradicts bitrate: an encoder keeps one of the two; remove the other
     c.yaml:24: streams.c: must be a map of 'key: value' lines
-    c.yaml:25: streams.d.source: 'https' sources are not built yet; use rtsp://… or test:
+    c.yaml:25: streams.d.source: 'rtmps' sources are not built yet; use rtsp://host[:port]/path, http://… or https://…, file:/path, push: for what a client sends, or test: for a synthetic camera
     c.yaml:25: streams.d.priority: must be a whole number from 0 to 10, but it is '11'
     c.yaml:26: streams.e.username: the environment variable NOBODY is not set; set it, or give a default: ${NOBODY:-default}
     c.yaml:26: streams.e.password: has no value; give one or remove the key
@@ -287,6 +294,12 @@ fn credentials_come_from_one_place() {
         ("source: 'rtsp://h/', username: u, password_file: /run/empty".into(), "password_file: the file is empty"),
         ("source: 'rtsp://h/', username: u, password: \"a\\r\\nb\"".into(), "no line breaks"),
         ("source: 'rtsp://u%0a:x@h/'".into(), "no line breaks"),
+        ("source: 'http://h/', transport: tcp".into(), "transport: means nothing for an http: source"),
+        ("source: 'http://h/', tls: insecure".into(), "tls: means nothing for an http: source"),
+        ("source: 'rtsp://h/', input: ts".into(), "input: means nothing for an rtsp: source"),
+        ("source: 'push:', password: x".into(), "password: means nothing for a push: source"),
+        ("source: 'http://h/', input: avi".into(), "must be one of ts, flv, mp4, mjpeg, jpeg"),
+        ("source: 'http://h/', rate: 31".into(), "requests a second from 0.1 to 30"),
         ("source: 'test:', transport: tcp".into(), "transport: means nothing for a test: source"),
         ("source: 'test:', password: x".into(), "password: means nothing for a test: source"),
     ] {
@@ -304,7 +317,13 @@ fn sources_that_are_no_source() {
         ("rtsp://h:99999/", "is no URL"),
         ("rtsp://h/#x", "'#' has no meaning"),
         ("rtsps://h/", "'rtsps' sources are not built yet"),
-        ("file:///x", "'file' sources are not built yet"),
+        ("rtmp://h/", "'rtmp' sources are not built yet"),
+        ("file:x.ts", "names no file"),
+        ("file:///x", "does not say by its name"),
+        ("file:/x/../y.ts", "must not go back"),
+        ("file:///x.ts", "is in no directory that sources.files lists"),
+        ("push:x", "push: takes nothing behind it"),
+        ("http:///", "is no URL"),
         ("/dev/video0", "must be rtsp://host"),
         ("viewer:hunter2-4711@h", "must be rtsp://host"),
         ("test:fps=5", "test: takes '?'"),
@@ -320,19 +339,41 @@ fn sources_that_are_no_source() {
 }
 
 #[test]
+fn sources_are_read_with_what_stands_beside_them() {
+    let yaml = "sources: { allow: [127.0.0.1, 'fd00::/8'], ports: '80, 443', files: [/srv], ca_file: /etc/ca.pem }\n\
+                streams:\n\
+                \x20 a: { source: 'https://u:p@h:443/x?y=1', input: jpeg, rate: 0.5, tls: insecure }\n\
+                \x20 b: { source: 'file:///srv/a.mp4' }\n\
+                \x20 c: { source: 'file:/srv/a', input: ts }\n\
+                \x20 d: { source: 'push:' }\n";
+    let config = load_all(&[("c.yaml", yaml)], &[("CAMSHAFT_SOURCES_PORTS", "8080")]).unwrap();
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|id| &config.streams[&id.parse().unwrap()]);
+    let Source::Http(http) = &a.source else { panic!("{:?}", a.source) };
+    assert_eq!((http.url.request_url(), http.url.port(), login(a)), ("https://h/x?y=1", 443, Some(("u", "p"))));
+    assert_eq!((http.input, http.rate.as_f64(), http.tls), (Some(InputFormat::Jpeg), 0.5, TlsTrust::Insecure));
+    let reach = &a.sources.reach;
+    assert_eq!((reach.networks.len(), &reach.ports[..], a.sources.ca_file.is_some()), (2, &[8080][..], true));
+    for (stream, container) in [(b, Container::Mp4), (c, Container::MpegTs)] {
+        let Source::File(file) = &stream.source else { panic!("{:?}", stream.source) };
+        assert_eq!(file.container, container);
+    }
+    assert_eq!((&d.source, d.source.to_string().as_str()), (&Source::Push, "push:"));
+}
+
+#[test]
 fn a_request_body_is_a_stream_that_reads_nothing() {
     let base = "defaults: { transport: udp, username: u, password: '${SECRET}' }\nhardware: { policy: software }\n";
     let defaults = load_one(base).unwrap().defaults;
     let body = br#"{"source": "rtsp://10.0.0.1/", "renditions": {"d": {"fps": 12.5, "format": "gray"}}}"#;
     let settings = stream_from_json(body, &defaults).unwrap();
     assert_eq!((settings.transport, settings.policy, login(&settings)), (Transport::Udp, Policy::Software, None));
-    assert_eq!(settings.renditions["d"].fps, FrameRate::new(125, 10));
+    assert_eq!(Some(settings.renditions["d"].cadence), FrameRate::new(125, 10).map(Cadence::Fps));
 
     let body = b"{\"source\": \"rtsp://10.0.0.1/${SECRET}\",\n\"username\": \"u\", \"password_file\": \"/run/secret\", \"ttl\": \"5s\", \"username\": 5}";
     insta::assert_snapshot!(stream_from_json(body, &defaults).unwrap_err(), @"
     request body:1: source: '${…}' is not expanded in a request: write the value itself; a '$' that stands for itself is '$$'
     request body:2: password_file: is not read for a request; send 'password' instead
-    request body:2: ttl: unknown key; known are source, username, password, password_file, transport, on_demand, policy, renditions, priority
+    request body:2: ttl: unknown key; known are source, input, rate, tls, username, password, password_file, transport, on_demand, policy, renditions, priority, node
     request body:2: username: is given twice, first at request body:2; remove one
     ");
     for bad in [&b"{"[..], b"", b"[]", b"5", b"\xff", b"{\"source\": null}"] {
@@ -366,7 +407,7 @@ fn secrets_are_never_shown() {
         "{ source: 'rtsp://u:hunter2-4711@h/', password: { hunter2-4711: 1 } }",
         "{ source: 'rtsp://h/', transport: '${SECRET}', on_demand: '${SECRET}', renditions: { a: { width: '${SECRET}' } } }",
         "{ source: '${SECRET}' }",
-        "{ source: 'http://u:hunter2-4711@h/' }",
+        "{ source: 'http://u:hunter2-4711@h/', transport: tcp }",
         "{ source: 'rtsp://h/', username: u, password: \"hunter2-4711\\n\" }",
         "{ source: 'rtsp://u:hunter2-4711%ff@h/' }",
         "rtsp://u:hunter2-4711@h/",
@@ -385,6 +426,31 @@ fn equal_settings_are_equal_and_a_new_password_is_not() {
     let text = |password: &str| format!("{{ source: 'rtsp://h/', username: u, password: {password} }}");
     assert_eq!(stream(&text("a")).unwrap(), stream(&text("a")).unwrap());
     assert!(stream(&text("a")).unwrap() != stream(&text("b")).unwrap());
+}
+
+#[test]
+fn nodes_behind_a_balancer_connect_to_no_camera_by_themselves() {
+    let load_on = |node: &str, streams: &str| {
+        load_all(&[("c.yaml", &format!("streams: {{ {streams} }}"))], &[("CAMSHAFT_SERVER_NODE", node)])
+    };
+    let on_demand = |node: &str, stream: &str| {
+        let config = load_on(node, &format!("s: {stream}")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        config.streams.into_values().next().unwrap().on_demand
+    };
+    assert!(on_demand("a", "{ source: 'test:' }"));
+    assert!(on_demand("a", "{ source: 'test:', node: b, on_demand: false }"));
+    assert!(!on_demand("b", "{ source: 'test:', node: b, on_demand: false }"));
+
+    let refused = lines(load_on("a", "s: { source: 'test:', on_demand: false, renditions: { d: { fps: 5 } } }"));
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].starts_with("c.yaml:1: streams.s.on_demand: every node would connect"), "{refused:?}");
+    assert!(refused[0].contains("pin the stream to one node with 'node'"), "{refused:?}");
+    assert_eq!(lines(load_on("a b", "s: { source: 'test:' }")).len(), 1);
+    let alone = lines(load_one("streams: { s: { source: 'test:', node: a } }"));
+    assert!(alone[0].contains("means nothing without 'server.node'"), "{alone:?}");
+    let request = stream_from_json(br#"{ "source": "test:", "node": "a" }"#, &StreamDefaults::default());
+    assert!(lines(request)[0].contains("is for the files' streams"));
+    assert!(lines(load_one("defaults: { node: a }"))[0].contains("unknown key"));
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(super) struct Node {
 pub(super) enum Value {
     Null,
     Scalar(Scalar),
-    List,
+    List(Vec<Node>),
     Map(Vec<Entry>),
 }
 
@@ -98,7 +98,7 @@ enum Raw {
     Null,
     Plain,
     Text(String),
-    List,
+    List(Vec<Spanned<Raw>>),
     Map(Vec<(Spanned<String>, Spanned<Raw>)>),
 }
 
@@ -158,8 +158,11 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
-        while list.next_element::<Raw>()?.is_some() {}
-        Ok(Raw::List)
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Raw::List(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
@@ -188,7 +191,7 @@ impl Tree<'_> {
             Raw::Null => Value::Null,
             Raw::Plain => Value::Scalar(self.source_text(raw.defined).into()),
             Raw::Text(text) => Value::Scalar(text.into()),
-            Raw::List => Value::List,
+            Raw::List(items) => Value::List(items.into_iter().map(|item| self.node(item)).collect()),
             Raw::Map(entries) => {
                 let entry = |(key, value): (Spanned<String>, _)| Entry {
                     place: place(&self.file, key.referenced),
@@ -226,7 +229,7 @@ mod tests {
         match &node.value {
             Value::Null => out.push(format!("{line} null")),
             Value::Scalar(scalar) => out.push(format!("{line} <{}>", scalar.written)),
-            Value::List => out.push(format!("{line} list")),
+            Value::List(_) => out.push(format!("{line} list")),
             Value::Map(entries) => {
                 for entry in entries {
                     flat(

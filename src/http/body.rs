@@ -17,7 +17,7 @@ use tracing::Instrument;
 use crate::error::{Error, Result};
 use crate::media::Packet;
 use crate::output::{Flow, FrameWriter, PacketMuxer};
-use crate::stream::{PacketStream, PictureStream, Read};
+use crate::stream::{Packets, PictureStream, Read};
 
 /// Packets that are there already are sent together up to this many bytes: what is on its way is each viewer's own.
 const CHUNK: usize = 64 << 10;
@@ -62,7 +62,7 @@ impl From<Error> for Interruption {
 /// # Errors
 /// [`crate::error::ErrorKind::Unavailable`] if the stream ends or changes before it.
 pub(super) async fn packets(
-    mut media: PacketStream,
+    mut media: impl Packets,
     mut muxer: Box<dyn PacketMuxer>,
     options: &DeliveryOptions,
 ) -> Result<Response> {
@@ -109,7 +109,7 @@ pub(super) async fn pictures(
     Ok(response(content_type, chunks, task))
 }
 
-async fn first_packet(media: &mut PacketStream) -> Option<Arc<Packet>> {
+async fn first_packet(media: &mut impl Packets) -> Option<Arc<Packet>> {
     loop {
         if let Read::Packet(packet) = media.next().await? {
             return Some(packet);
@@ -122,7 +122,7 @@ fn ended() -> Error {
 }
 
 async fn write_packets(
-    media: &mut PacketStream,
+    media: &mut impl Packets,
     muxer: &mut dyn PacketMuxer,
     mut out: BytesMut,
     outlet: &Outlet,

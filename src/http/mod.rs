@@ -6,6 +6,7 @@ mod devices;
 mod error;
 mod events;
 mod frame;
+mod ingest;
 mod listener;
 mod live;
 mod openapi;
@@ -136,6 +137,9 @@ fn calls() -> OpenApiRouter<ApiState> {
         .routes(routes!(frame::frame))
         .routes(routes!(events::listen))
         .routes(routes!(transcode::transcode))
+        .routes(routes!(ingest::ingest))
+        // Media comes for as long as it likes; no more of it is held than a few chunks.
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(refuse_head));
     OpenApiRouter::with_openapi(openapi::Document::openapi()).merge(bounded(control)).merge(trials).merge(media)
 }

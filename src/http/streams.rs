@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Json};
 
 use super::error::{ErrorBody, Failure};
 use super::{ApiState, Caller, stream_id};
-use crate::config::{Source, stream_from_json, temporary_stream_from_json};
+use crate::config::{CameraUrl, Source, StreamSettings, stream_from_json, temporary_stream_from_json};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Put, status::Status};
 
@@ -45,8 +45,8 @@ pub(super) async fn lease(
     Extension(caller): Extension<Caller>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<impl IntoResponse, Failure> {
-    let (settings, ttl) = temporary_stream_from_json(&body?, &state.defaults.borrow()).map_err(Error::from)?;
-    check_reach(&settings.source, caller)?;
+    let (mut settings, ttl) = temporary_stream_from_json(&body?, &state.defaults.borrow()).map_err(Error::from)?;
+    check_reach(&mut settings, caller)?;
     let (stream, created) = state.streams.lease(settings, ttl).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, [(header::LOCATION, format!("/v1/streams/{}", stream.id()))], Json(stream.status())))
@@ -54,15 +54,23 @@ pub(super) async fn lease(
 
 /// A loopback address means the caller's own machine. It is camshaft's as well only for those who share its socket;
 /// anybody else would reach services that were never meant for them.
-fn check_reach(source: &Source, caller: Caller) -> Result<()> {
-    match source {
-        Source::Rtsp(url) if url.is_loopback() && caller == Caller::Network => Err(Error::new(
+fn check_reach(settings: &mut StreamSettings, caller: Caller) -> Result<()> {
+    if settings.source == Source::Push {
+        let message = "a push: source is somebody's own: PUT it under a name";
+        return Err(Error::new(ErrorKind::Impossible, message));
+    }
+    if !settings.source.url().is_some_and(CameraUrl::is_loopback) {
+        return Ok(());
+    }
+    if caller == Caller::Network {
+        return Err(Error::new(
             ErrorKind::Impossible,
             "a source on a loopback address is taken over the Unix socket only (server.unix): ask there, or name the \
              source in the configuration",
-        )),
-        Source::Rtsp(_) | Source::Pattern(_) => Ok(()),
+        ));
     }
+    settings.sources.reach = std::mem::take(&mut settings.sources.reach).with_loopback();
+    Ok(())
 }
 
 /// A stream's status.

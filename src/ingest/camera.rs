@@ -1,5 +1,6 @@
 //! The RTSP handshake: from a task to a camera that plays.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -69,6 +70,9 @@ async fn handshake(
     let mut session = describe(task, addresses, sessions).await?;
     let video = pick_video(session.streams())?;
     let mut audio = pick_audio(session.streams());
+    if audio.is_none() {
+        name_unused_sound(session.streams());
+    }
     session.setup(video.index, setup_options(task)).await.map_err(refused)?;
     if let Some(track) = &audio
         && let Err(error) = session.setup(track.index, setup_options(task)).await
@@ -163,6 +167,16 @@ fn pick_audio(streams: &[Stream]) -> Option<AudioTrack> {
     streams.iter().enumerate().find_map(|(index, stream)| Some(AudioTrack { index, config: audio_config(stream)? }))
 }
 
+/// Tells the log, by way of standard error, why the camera's sound stays behind.
+fn name_unused_sound(streams: &[Stream]) {
+    if let Some(stream) = streams.iter().find(|stream| stream.media() == "audio") {
+        let name = format!("{:.32}", stream.encoding_name());
+        let advice = "set the camera's sound to AAC or G.711";
+        // Nobody is left to tell if standard error is gone.
+        let _ = writeln!(std::io::stderr(), "WARN sound in '{}' is left out: {advice}", name.escape_default());
+    }
+}
+
 /// `None` if it is no audio, or none that camshaft carries, or its parameters make no sense.
 fn audio_config(stream: &Stream) -> Option<AudioConfig> {
     let codec = match (stream.media(), stream.encoding_name()) {
@@ -174,7 +188,7 @@ fn audio_config(stream: &Stream) -> Option<AudioConfig> {
     let Some(ParametersRef::Audio(parameters)) = stream.parameters() else { return None };
     let specific = match codec {
         AudioCodec::Aac => Bytes::copy_from_slice(parameters.extra_data()),
-        AudioCodec::PcmMulaw | AudioCodec::PcmAlaw => Bytes::new(),
+        _ => Bytes::new(),
     };
     Some(AudioConfig {
         codec,

@@ -84,9 +84,9 @@ impl Failure {
         Self::new(kind, format!("{message} (RTSP status {status})"))
     }
 
-    /// The message for the supervisor, without `task`'s password even if the camera echoes it.
-    pub(super) fn into_message(self, task: &IngestTask) -> FromWorker {
-        let message = match task.password.as_deref() {
+    /// The message for the supervisor, without the camera's password even if the camera echoes it.
+    pub(super) fn into_message(self, password: Option<&str>) -> FromWorker {
+        let message = match password {
             Some(password) if !password.is_empty() => self.message.replace(password, "***"),
             _ => self.message,
         };
@@ -123,6 +123,10 @@ fn is_connection_error(error: &retina::Error) -> bool {
 /// may be the camera's own words.
 pub(super) fn quote(error: &retina::Error) -> String {
     let text = error.to_string();
-    let first = text.split("\n\n").next().unwrap_or_default();
-    first.chars().flat_map(char::escape_default).take(MAX_QUOTATION).collect()
+    quote_text(text.split("\n\n").next().unwrap_or_default())
+}
+
+/// Somebody else's words, bounded and printable.
+pub(super) fn quote_text(text: &str) -> String {
+    text.chars().flat_map(char::escape_default).take(MAX_QUOTATION).collect()
 }

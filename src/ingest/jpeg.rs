@@ -1,6 +1,8 @@
-//! JPEGs that came over RTP, made as files have them.
+//! JPEGs: what their headers say, and those that came over RTP made as files have them.
 
 use std::borrow::Cow;
+
+use crate::media::Geometry;
 
 const START_OF_FRAME: u8 = 0xc0;
 const START_OF_SCAN: u8 = 0xda;
@@ -18,6 +20,43 @@ pub fn with_jfif_numbers(jpeg: &[u8]) -> Cow<'_, [u8]> {
         }
     }
     Cow::Owned(jpeg)
+}
+
+/// What a JPEG says of its picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its size.
+    pub size: Geometry,
+    /// `baseline`, or `extended` or `progressive`, which only the CPU decodes.
+    pub profile: &'static str,
+}
+
+/// Reads the frame's header (ITU-T T.81 §B.2.2); `None` of what is no JPEG of 8 bits that is coded by Huffman.
+pub fn facts(jpeg: &[u8]) -> Option<Facts> {
+    let mut rest = jpeg.strip_prefix(&[0xff, 0xd8])?;
+    loop {
+        // Any number of fill bytes may stand before a marker.
+        let at = rest.iter().position(|byte| *byte != 0xff)?;
+        let (marker, tail) = (rest[at], rest.get(at + 1..)?);
+        let segment = tail.get(..usize::from(u16::from_be_bytes([*tail.first()?, *tail.get(1)?])))?;
+        if at == 0 {
+            return None;
+        }
+        let profile = match marker {
+            0xc0 => "baseline",
+            0xc1 => "extended",
+            0xc2 => "progressive",
+            // Other codings, and what comes behind the frame's header.
+            0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | START_OF_SCAN => return None,
+            _ => {
+                rest = &tail[segment.len().max(2)..];
+                continue;
+            }
+        };
+        let &[_, _, 8, h1, h0, w1, w0, ..] = segment else { return None };
+        let side = |high, low| u32::from(u16::from_be_bytes([high, low]));
+        return Some(Facts { size: Geometry::new(side(w1, w0), side(h1, h0)), profile });
+    }
 }
 
 /// Where the components' numbers stand in the frame's and the scan's header, if they count from 0.
@@ -60,6 +99,18 @@ mod tests {
         jpeg.extend([0xff, 0xc0, 0, 17, 8, 0, 16, 0, 16, 3, y, 0x22, 0, cb, 0x11, 1, cr, 0x11, 1]);
         jpeg.extend([0xff, 0xda, 0, 12, 3, y, 0, cb, 0x11, cr, 0x11, 0, 63, 0, 0, 0]);
         jpeg
+    }
+
+    #[test]
+    fn the_size_is_read_and_nothing_else_believed() {
+        let whole = jpeg(1);
+        assert_eq!(facts(&whole), Some(Facts { size: Geometry::new(16, 16), profile: "baseline" }));
+        for length in 0..20 {
+            assert_eq!(facts(&whole[..length]), None, "{length}");
+        }
+        assert_eq!(facts(b"<html></html>"), None);
+        assert_eq!(facts(&[0xff, 0xd8, 0xff, 0xe0, 0, 0, 0xff, 0xe0, 0, 0]), None);
+        assert_eq!(facts(&[0xff; 100]), None);
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! What runs in `camshaft worker ingest`: one camera's RTSP session, turned into packets on the link.
+//! What runs in `camshaft worker ingest`: one camera's RTSP session, turned into packets on the link; or another source's
+//! bytes, which an engine takes apart.
 //!
 //! ```text
 //! supervisor ──Begin(task)──▶ serve ─▶ camera::open (RTSP handshake) ─▶ Relay (packets, times, losses) ──▶ supervisor
+//!                         └─▶ fetch::run ─▶ HTTP, a file or the link ─▶ bytes, or pictures ───────────────▶ supervisor
 //! ```
 //!
 //! Everything that the camera sends is parsed here and nowhere else. What the parser may cost is bounded from outside:
@@ -11,6 +13,7 @@
 mod camera;
 mod decode_time;
 mod failure;
+mod fetch;
 mod jpeg;
 mod relay;
 mod sandbox;
@@ -30,7 +33,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::time::timeout;
 
 use crate::link::wire::{receive, receive_async, send, send_async};
-use crate::link::{FromWorker, IngestTask, Role, ToWorker};
+use crate::link::{FetchTask, FromWorker, IngestTask, Role, ToWorker};
 use crate::sandbox::Confinement;
 use failure::End;
 use relay::Relay;
@@ -47,30 +50,44 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// What the worker is to be.
+enum Task {
+    /// A camera's RTSP session.
+    Camera(IngestTask),
+    /// Bytes from elsewhere.
+    Fetch(FetchTask),
+}
+
 fn serve_standard_input() -> io::Result<()> {
     sandbox::die_with_parent()?;
     let mut link = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let (confinement, task) = receive_task(&mut link)?;
     // Makes sockets of its own, which the sandbox forbids, but no thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let addresses = match sandbox::enter(&confinement, &task) {
-        Ok((confined, addresses)) => {
-            send(&mut link, &FromWorker::Confined(confined), &[])?;
-            addresses
+    match task {
+        Task::Fetch(task) => fetch::run(link, &confinement, task, &runtime),
+        Task::Camera(task) => {
+            let addresses = match sandbox::enter(&confinement, &task.url, &task.reach) {
+                Ok((confined, addresses)) => {
+                    send(&mut link, &FromWorker::Confined(confined), &[])?;
+                    addresses
+                }
+                Err(failure) => return send(&mut link, &failure.into_message(task.password.as_deref()), &[]),
+            };
+            link.set_nonblocking(true)?;
+            runtime.block_on(async { serve(UnixStream::from_std(link)?, task, &addresses).await })
         }
-        Err(failure) => return send(&mut link, &failure.into_message(&task), &[]),
-    };
-    link.set_nonblocking(true)?;
-    runtime.block_on(async { serve(UnixStream::from_std(link)?, task, &addresses).await })
+    }
 }
 
 /// The task, and what is to confine the process before it begins.
-fn receive_task(link: &mut StdUnixStream) -> io::Result<(Confinement, IngestTask)> {
+fn receive_task(link: &mut StdUnixStream) -> io::Result<(Confinement, Task)> {
     let mut confinement = Confinement::default();
     loop {
         match receive(link)? {
             Some((ToWorker::Confine(wanted), _)) => confinement = wanted,
-            Some((ToWorker::Begin(Role::Ingest(task)), _)) => return Ok((confinement, task)),
+            Some((ToWorker::Begin(Role::Ingest(task)), _)) => return Ok((confinement, Task::Camera(task))),
+            Some((ToWorker::Begin(Role::Fetch(task)), _)) => return Ok((confinement, Task::Fetch(task))),
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "an ingest worker begins with its task")),
         }
     }
@@ -88,7 +105,9 @@ async fn serve(link: UnixStream, task: IngestTask, addresses: &[SocketAddr]) -> 
         // Stop, the link's end and a broken link all mean the same.
         _ = receive_async::<ToWorker>(&mut from_supervisor) => Ok(()),
         end = ingest(&task, addresses, &sessions, &mut to_supervisor) => match end {
-            End::Failed(failure) => send_async(&mut to_supervisor, &failure.into_message(&task), &[]).await,
+            End::Failed(failure) => {
+                send_async(&mut to_supervisor, &failure.into_message(task.password.as_deref()), &[]).await
+            }
             End::Link(error) => Err(error),
         },
     };

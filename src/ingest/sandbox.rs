@@ -10,8 +10,8 @@ use rustix::process::Signal;
 use url::Url;
 
 use super::failure::Failure;
-use crate::link::{FailureKind, IngestTask};
-use crate::sandbox::{Confined, Confinement, Deadly, Needs, confine};
+use crate::link::FailureKind;
+use crate::sandbox::{Confined, Confinement, Deadly, Needs, Reach, confine};
 
 /// RFC 2326, 3.2.
 const RTSP_PORT: u16 = 554;
@@ -22,16 +22,27 @@ pub(super) fn die_with_parent() -> io::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
-/// Confines this process to the camera of `task`, whose name it resolves. Gives where the camera is.
-pub(super) fn enter(confinement: &Confinement, task: &IngestTask) -> Result<(Confined, Vec<SocketAddr>), Failure> {
-    let url = Url::parse(&task.url)
+/// Confines this process to the camera at `url`, whose name it resolves. Gives where the camera is, within `reach`.
+pub(super) fn enter(
+    confinement: &Confinement,
+    url: &str,
+    reach: &Reach,
+) -> Result<(Confined, Vec<SocketAddr>), Failure> {
+    let url = Url::parse(url)
         .map_err(|error| Failure::new(FailureKind::Connect, format!("the camera's URL cannot be read: {error}")))?;
-    let port = url.port().unwrap_or(RTSP_PORT);
+    let port = url.port_or_known_default().unwrap_or(RTSP_PORT);
     let found = url.socket_addrs(|| Some(RTSP_PORT));
     let confined = confine(confinement, Needs::Camera { port }, Deadly::Kill)
         .map_err(|error| Failure::new(FailureKind::Unsupported, error.to_string()))?;
-    match found {
-        Ok(addresses) => Ok((confined, addresses)),
-        Err(error) => Err(Failure::new(FailureKind::Connect, format!("the camera's name cannot be resolved: {error}"))),
-    }
+    let found = found.map_err(|error| {
+        Failure::new(FailureKind::Connect, format!("the camera's name cannot be resolved: {error}"))
+    })?;
+    let permitted = reach.permitted(&found).map_err(|problem| Failure::new(FailureKind::Denied, problem))?;
+    Ok((confined, permitted))
+}
+
+/// Confines this process to its link and what it has open.
+pub(super) fn enter_alone(confinement: &Confinement) -> Result<Confined, Failure> {
+    confine(confinement, Needs::Nothing, Deadly::Kill)
+        .map_err(|error| Failure::new(FailureKind::Unsupported, error.to_string()))
 }

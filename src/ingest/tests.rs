@@ -143,6 +143,7 @@ fn task(port: u16) -> IngestTask {
         connect_ms: 20_000,
         first_media_ms: 20_000,
         idle_ms: 20_000,
+        reach: crate::sandbox::Reach::default().with_loopback(),
     }
 }
 

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::{
-    AudioConfig, FrameHeader, Geometry, JobSource, JobSpec, JobStats, MediaTime, PacketHeader, PatternSource,
-    RenditionSpec, StillSpec, Transport, VideoCodec, VideoConfig,
+    AudioConfig, Container, FrameHeader, Geometry, InputFormat, JobSource, JobSpec, JobStats, MediaTime, Pace,
+    PacketHeader, PatternSource, RenditionSpec, SoundSpec, StillSpec, TlsTrust, Transport, VideoCodec, VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
-use crate::sandbox::{Confined, Confinement};
+use crate::sandbox::{Confined, Confinement, Reach};
 
 /// Names a rendition within one pixels worker.
 pub type RenditionId = u32;
@@ -28,6 +28,80 @@ pub struct IngestTask {
     /// Milliseconds from PLAY to the first media.
     pub first_media_ms: u32,
     /// Milliseconds without media after which the camera counts as gone.
+    pub idle_ms: u32,
+    /// Where the camera may be.
+    pub reach: Reach,
+}
+
+/// Bytes that an ingest worker is to fetch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FetchTask {
+    /// Where from.
+    pub origin: Origin,
+    /// What the bytes are; `None`: what the answer's `Content-Type` says.
+    pub format: Option<InputFormat>,
+    /// Milliseconds from one poll of a JPEG to the next.
+    pub poll_ms: u32,
+    /// Milliseconds for connecting, up to the answer's head.
+    pub connect_ms: u32,
+    /// Milliseconds from there to the first media.
+    pub first_media_ms: u32,
+    /// Milliseconds without media after which the source counts as gone.
+    pub idle_ms: u32,
+}
+
+/// Where bytes are fetched from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Origin {
+    /// `http://` and `https://`.
+    Http(HttpOrigin),
+    /// A file, again and again.
+    File {
+        /// Its absolute path.
+        path: String,
+        /// The directories that it must lie in one of.
+        directories: Vec<String>,
+    },
+    /// [`ToWorker::Bytes`].
+    Link {
+        /// The `Content-Type` that they came with.
+        content_type: String,
+    },
+}
+
+/// A server of HTTP.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct HttpOrigin {
+    /// `http://host[:port]/path`, without credentials.
+    pub url: String,
+    /// The user name.
+    pub username: Option<String>,
+    /// The password.
+    pub password: Option<String>,
+    /// Where the server may be.
+    pub reach: Reach,
+    /// Whether its certificate counts.
+    pub tls: TlsTrust,
+    /// A file of certificates (PEM) that sign servers', in place of the system's.
+    pub ca_file: Option<String>,
+}
+
+impl std::fmt::Debug for HttpOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpOrigin").field("tls", &self.tls).finish_non_exhaustive()
+    }
+}
+
+/// A container that an engine is to take apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DemuxTask {
+    /// Which.
+    pub container: Container,
+    /// How its packets are let on.
+    pub pace: Pace,
+    /// Milliseconds to the first picture.
+    pub first_media_ms: u32,
+    /// Milliseconds without a picture after which the source counts as gone.
     pub idle_ms: u32,
 }
 
@@ -66,6 +140,15 @@ pub enum InputAccess {
     Random,
 }
 
+/// A sound worker: makes one sound of a source's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SoundTask {
+    /// What the packets are to be read with.
+    pub config: AudioConfig,
+    /// What to make.
+    pub spec: SoundSpec,
+}
+
 /// What a worker is to be; the first message on every link.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Role {
@@ -75,6 +158,9 @@ pub enum Role {
     Pattern(PatternSource),
     /// `camshaft-engine`, role pixels.
     Pixels(PixelsTask),
+    /// `camshaft-engine`, role sound: answers each [`ToWorker::Packet`] of audio by the [`FromWorker::Packet`]s that have
+    /// become whole by it, then [`FromWorker::Consumed`].
+    Sound(SoundTask),
     /// `camshaft-engine`, role trial: tries what a device can do. Answered by [`FromWorker::Tried`] as each is known, and
     /// [`FromWorker::TrialsDone`].
     Trial {
@@ -90,6 +176,11 @@ pub enum Role {
         /// The render node, e.g. `/dev/dri/renderD128`.
         device: String,
     },
+    /// `camshaft worker ingest`, for sources that are no RTSP sessions. Answered by [`FromWorker::Container`] and
+    /// [`FromWorker::Bytes`], or by pictures.
+    Fetch(FetchTask),
+    /// `camshaft-engine`, role demux: takes [`ToWorker::Bytes`] apart. Answered like an ingest worker's camera.
+    Demux(DemuxTask),
 }
 
 /// A use that can be made of a device. It counts only once a trial has proved it.
@@ -120,7 +211,7 @@ pub enum Capability {
 pub enum ToWorker {
     /// The worker's role; the first message, once.
     Begin(Role),
-    /// Pixels: an access unit, in the payload. Answered by [`FromWorker::Consumed`] once it has been dealt with.
+    /// Pixels and sound: an access unit, in the payload. Answered by [`FromWorker::Consumed`] once it has been dealt with.
     Packet(PacketHeader),
     /// Pixels: start a rendition.
     AddRendition {
@@ -179,6 +270,10 @@ pub enum ToWorker {
     InputSize(u64),
     /// Job: the answer to [`FromWorker::JobSource`]: where the stages run.
     JobStages(Candidate),
+    /// Demux, and fetch from the link: the next bytes of the source, in the payload.
+    Bytes,
+    /// Demux, and fetch from the link: the bytes have come to their end.
+    EndOfBytes,
 }
 
 /// How much work a decoder on the CPU does: the steps of the overload ladder, each with those before it.
@@ -257,6 +352,8 @@ pub enum FailureKind {
     FramesMissing,
     /// The device reported success and gave pictures of another size.
     WrongSize,
+    /// The source is where camshaft must not go (`sources:`).
+    Denied,
 }
 
 impl FailureKind {
@@ -278,6 +375,7 @@ impl FailureKind {
             Self::StalePackets => "stale_packets",
             Self::FramesMissing => "frames_missing",
             Self::WrongSize => "wrong_size",
+            Self::Denied => "denied",
         }
     }
 
@@ -296,16 +394,16 @@ pub enum FromWorker {
     VideoConfig(VideoConfig),
     /// Sources: the audio track's configuration, before its first packet.
     AudioConfig(AudioConfig),
-    /// Sources: an access unit, in the payload.
+    /// Sources and sound: an access unit, in the payload.
     Packet(PacketHeader),
     /// Sources: this many RTP packets were lost, or access units were unusable and left out.
     Lost {
         /// How many.
         packets: u32,
     },
-    /// Pixels: another packet has been dealt with.
+    /// Pixels and sound: another packet has been dealt with.
     Consumed {
-        /// Pictures that came out of the decoder so far.
+        /// Pictures, or pieces of sound, that came out of the decoder so far.
         decoded: u64,
         /// Packets that the decoder refused so far.
         broken: u64,
@@ -407,10 +505,19 @@ pub enum FromWorker {
     Progress(JobStats),
     /// Job: all has been made and sent.
     Finished(JobStats),
+    /// Fetch: what follows is bytes of this container, rather than pictures.
+    Container(Container),
+    /// Fetch: the next bytes of the source, in the payload; at most [`MAX_CHUNK`].
+    Bytes,
+    /// Fetch: the bytes have come to their end, and those of a file begin again.
+    EndOfBytes,
 }
 
 /// The most bytes of one [`FromWorker::Read`].
 pub const MAX_READ: u32 = 1 << 20;
+
+/// The most bytes of a [`FromWorker::Bytes`].
+pub const MAX_CHUNK: usize = 64 << 10;
 
 /// The most points of a [`FromWorker::Sample`].
 pub const MAX_SAMPLE_POINTS: usize = 160 * 90;

@@ -22,6 +22,9 @@ const INBOX: usize = 16;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const SIGSYS: i32 = rustix::process::Signal::SYS.as_raw();
 
+/// How an end in good order is described.
+const SUCCESS: &str = "exit code 0";
+
 /// A worker process. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Worker {
@@ -59,6 +62,13 @@ pub struct Exit {
     pub description: String,
     /// The signal that killed it.
     pub signal: Option<i32>,
+}
+
+impl Exit {
+    /// Whether it ended in good order.
+    pub fn is_success(&self) -> bool {
+        self.description == SUCCESS
+    }
 }
 
 impl Worker {

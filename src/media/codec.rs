@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-use super::{FrameRate, Geometry};
+use super::{FrameRate, Geometry, MAX_CHANNELS, MAX_SAMPLE_RATE};
 
 /// A video codec that camshaft decodes. Cameras send the first three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ impl FromStr for VideoCodec {
     }
 }
 
-/// An audio codec that camshaft carries along for copies.
+/// An audio codec that camshaft carries and decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AudioCodec {
@@ -80,6 +80,11 @@ pub enum AudioCodec {
     PcmMulaw,
     /// ITU-T G.711 A-law.
     PcmAlaw,
+    /// Opus (RFC 6716), one packet each.
+    Opus,
+    /// Samples of 16 bits, little-endian.
+    #[serde(rename = "pcm_s16le")]
+    PcmS16le,
 }
 
 impl AudioCodec {
@@ -89,6 +94,8 @@ impl AudioCodec {
             Self::Aac => "aac",
             Self::PcmMulaw => "pcm_mulaw",
             Self::PcmAlaw => "pcm_alaw",
+            Self::Opus => "opus",
+            Self::PcmS16le => "pcm_s16le",
         }
     }
 }
@@ -127,8 +134,16 @@ pub struct AudioConfig {
     pub sample_rate: u32,
     /// Channels.
     pub channels: u16,
-    /// The AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1) for AAC; empty for G.711.
+    /// The AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1) for AAC, the identification header (RFC 7845 §5.1) for Opus;
+    /// empty for the others.
     pub specific: Bytes,
     /// RFC 6381 codec string, e.g. `mp4a.40.2`; empty where none is registered.
     pub rfc6381: String,
+}
+
+impl AudioConfig {
+    /// Whether rate and channels can be those of a sound.
+    pub fn is_possible(&self) -> bool {
+        (1..=MAX_SAMPLE_RATE).contains(&self.sample_rate) && (1..=MAX_CHANNELS).contains(&self.channels)
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FrameRate, Geometry, MediaTime, PixelFormat, RateControl, VideoCodec};
+use super::{AudioRequest, FrameRate, Geometry, MediaTime, PixelFormat, RateControl, VideoCodec};
 
 /// What the answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,17 +82,6 @@ pub enum JobVideo {
     Raw(PixelFormat),
 }
 
-/// What becomes of the sound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum JobAudio {
-    /// Its packets as they are, if the answer has a place for their codec.
-    Copy,
-    /// AAC.
-    Aac,
-    /// None.
-    None,
-}
-
 /// Input without any header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawInput {
@@ -114,7 +103,7 @@ pub struct JobSpec {
     /// What becomes of the video.
     pub video: JobVideo,
     /// What becomes of the sound.
-    pub audio: JobAudio,
+    pub audio: AudioRequest,
     /// Width in pixels; one of the two keeps the aspect ratio.
     pub width: Option<u32>,
     /// Height in pixels.

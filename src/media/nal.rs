@@ -40,6 +40,22 @@ pub fn kind(codec: VideoCodec, nal: &[u8]) -> NalKind {
     }
 }
 
+/// The temporal layer of a slice whose picture no picture of that layer or a lower one refers to; `None`: they may.
+///
+/// Nothing at all refers to H.264's (`nal_ref_idc` of 0, ITU-T H.264 §7.4.1), which are given the highest layer. Pictures of
+/// higher layers may refer to H.265's (types named `_N`, ITU-T H.265 table 7-1).
+pub fn unreferenced_layer(codec: VideoCodec, slice: &[u8]) -> Option<u8> {
+    let &[first, ref rest @ ..] = slice else { return None };
+    match codec {
+        VideoCodec::H264 => (first & 0x60 == 0).then_some(u8::MAX),
+        VideoCodec::Hevc => {
+            let (nal_type, temporal_id) = ((first >> 1) & 0x3f, (rest.first()? & 7).checked_sub(1)?);
+            (nal_type < 16 && nal_type % 2 == 0).then_some(temporal_id)
+        }
+        _ => None,
+    }
+}
+
 /// The bare NAL units of a length-prefixed access unit; stops at the first length that does not fit.
 pub fn units(access_unit: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = access_unit;

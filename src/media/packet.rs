@@ -43,7 +43,8 @@ pub enum TrackConfig {
 }
 
 /// One access unit. Video: NAL units, each behind its length in 4 bytes, big-endian (ISO/IEC 14496-15); parameter
-/// sets live in the configuration, though a camera's own may stand in `data` as well. Audio: one raw frame.
+/// sets live in the configuration, though a camera's own may stand in `data` as well. Audio: one raw frame, or any number of whole
+/// samples.
 #[derive(Clone, Debug)]
 pub struct Packet {
     /// Track, times, key flag.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Crop, FrameRate, OutputRequest, PixelFormat, RateControl, RenditionRequest, VideoCodec};
+use super::{Cadence, Crop, FrameRate, OutputRequest, PixelFormat, RateControl, RenditionRequest, VideoCodec};
 use crate::error::Error;
 
 /// The quality of JPEGs where none is asked for, 1–100.
@@ -55,7 +55,7 @@ pub struct RenditionParams {
     /// Pixels, 1 to 8192.
     pub height: Option<u32>,
     /// Frames a second.
-    pub fps: Option<FrameRate>,
+    pub fps: Option<Cadence>,
     /// `W:H:X:Y` in source pixels.
     pub crop: Option<Crop>,
     /// Bits a second, 10 000 to 100 000 000.
@@ -142,7 +142,7 @@ impl RenditionParams {
             "format" => self.format = Some(parse_format(value)?),
             "width" => self.width = Some(whole(value, 1, MAX_SIDE)?),
             "height" => self.height = Some(whole(value, 1, MAX_SIDE)?),
-            "fps" => self.fps = Some(parse_fps(value, FrameRate::MAX)?),
+            "fps" => self.fps = Some(parse_cadence(value)?),
             "crop" => self.crop = Some(parse_crop(value)?),
             "bitrate" => self.bitrate = Some(parse_bitrate(value)?),
             "quality" => self.quality = Some(whole(value, 1, 100)? as u8),
@@ -178,7 +178,11 @@ impl RenditionParams {
             Err(error) => return Err(vec![error]),
         };
         let Self { width, height, fps, crop, .. } = *self;
-        if errors.is_empty() { Ok(RenditionRequest { output, width, height, fps, crop }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(RenditionRequest { output, width, height, cadence: fps.unwrap_or_default(), crop })
+        } else {
+            Err(errors)
+        }
     }
 
     /// What `kind`, `codec` and `format` agree on.
@@ -267,6 +271,14 @@ pub fn parse_bitrate(text: &str) -> Result<u32, String> {
     let bits = parse_scaled(text, 1000).and_then(|bits| u32::try_from(bits).ok());
     bits.filter(|bits| (10_000..=100_000_000).contains(bits))
         .ok_or_else(|| "must be a bit rate from 10k to 100M, such as 800k or 2.5M".into())
+}
+
+/// `keyframes`, or a frame rate. The error says what is allowed.
+pub fn parse_cadence(text: &str) -> Result<Cadence, String> {
+    if text == "keyframes" {
+        return Ok(Cadence::Keyframes);
+    }
+    parse_fps(text, FrameRate::MAX).map(Cadence::Fps).map_err(|problem| problem + ", or keyframes")
 }
 
 /// A frame rate of at most `max`. The error says what is allowed.
@@ -363,7 +375,7 @@ mod tests {
         let long = params("codec=h265&width=1280&height=720&fps=12.5&crop=640:480:0:10&bitrate=2.5M&gop=50").unwrap();
         let request = long.request(OutputKind::Encode(VideoCodec::H264)).unwrap();
         assert_eq!((request.width, request.height), (Some(1280), Some(720)));
-        assert_eq!(request.fps, FrameRate::new(125, 10));
+        assert_eq!(Some(request.cadence), FrameRate::new(125, 10).map(Cadence::Fps));
         assert_eq!(request.crop, Some(Crop { width: 640, height: 480, x: 0, y: 10 }));
         let rate_control = Some(RateControl::Bitrate(2_500_000));
         assert_eq!(request.output, OutputRequest::Encode { codec: VideoCodec::Hevc, rate_control, gop: Some(50) });

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Crop, FrameRate, Geometry, MAX_PIXELS, PixelFormat, VideoCodec, VideoConfig};
+use super::{Cadence, Crop, FrameRate, Geometry, MAX_PIXELS, PixelFormat, VideoCodec, VideoConfig};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How an encoder spends bits.
@@ -69,8 +69,8 @@ pub struct RenditionRequest {
     pub width: Option<u32>,
     /// Height in pixels.
     pub height: Option<u32>,
-    /// Frames a second; `None`: every frame of the source.
-    pub fps: Option<FrameRate>,
+    /// Which pictures.
+    pub cadence: Cadence,
     /// Part of the source picture, cut out before scaling.
     pub crop: Option<Crop>,
 }
@@ -82,8 +82,8 @@ pub struct RenditionSpec {
     pub crop: Option<Crop>,
     /// Size of the output in pixels.
     pub size: Geometry,
-    /// The grid on which frames are picked; `None`: every frame.
-    pub fps: Option<FrameRate>,
+    /// Which pictures.
+    pub cadence: Cadence,
     /// The form of the output.
     pub output: OutputSpec,
 }
@@ -121,7 +121,8 @@ impl RenditionRequest {
                         ),
                     ));
                 }
-                let fps = self.fps.or(source.frame_rate).map_or(25.0, FrameRate::as_f64);
+                let source_rate = source.frame_rate.unwrap_or(FrameRate { num: 25, den: 1 });
+                let fps = self.cadence.nominal(source_rate).as_f64();
                 let default_bitrate = || RateControl::Bitrate(default_bitrate(codec, size, fps));
                 OutputSpec::Encode(EncodeSpec {
                     codec,
@@ -130,7 +131,7 @@ impl RenditionRequest {
                 })
             }
         };
-        Ok(RenditionSpec { crop: self.crop, size, fps: self.fps, output })
+        Ok(RenditionSpec { crop: self.crop, size, cadence: self.cadence, output })
     }
 }
 

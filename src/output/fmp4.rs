@@ -7,7 +7,9 @@ use mp4_atom::{
 };
 
 use super::timeline::{Placement, Timeline};
-use super::{Flow, PacketMuxer, ParameterSets, access_unit, audio_specific::AudioSpecific, sample_entry};
+use super::{
+    Flow, PacketMuxer, ParameterSets, access_unit, audio_specific::AudioSpecific, opus::OpusHead, sample_entry,
+};
 use crate::error::{Error, Result};
 use crate::media::{
     AudioCodec, AudioConfig, FrameRate, MediaTime, Packet, PacketHeader, Track, TrackConfig, VideoConfig,
@@ -50,7 +52,7 @@ impl Fmp4 {
     pub fn new(video: &VideoConfig, audio: Option<&AudioConfig>, parameter_sets: ParameterSets) -> Result<Self> {
         let audio = audio.filter(|audio| Self::carries_audio(audio));
         let video_entry = sample_entry::video(video, parameter_sets)?;
-        let audio_entry = audio.map(sample_entry::audio);
+        let audio_entry = audio.map(sample_entry::audio).transpose()?;
         Ok(Self {
             parameter_sets,
             video: video.clone(),
@@ -64,9 +66,14 @@ impl Fmp4 {
         })
     }
 
-    /// Whether MP4 carries `audio`: AAC with its AudioSpecificConfig. G.711 has no place in it that players read.
+    /// Whether MP4 carries `audio`: AAC with its AudioSpecificConfig, Opus with its header. G.711 has no place in it that
+    /// players read.
     pub fn carries_audio(audio: &AudioConfig) -> bool {
-        audio.codec == AudioCodec::Aac && AudioSpecific::parse(&audio.specific).is_some()
+        match audio.codec {
+            AudioCodec::Aac => AudioSpecific::parse(&audio.specific).is_some(),
+            AudioCodec::Opus => OpusHead::parse(&audio.specific).is_some(),
+            AudioCodec::PcmMulaw | AudioCodec::PcmAlaw | AudioCodec::PcmS16le => false,
+        }
     }
 
     fn write_video(&mut self, packet: &Packet, config: &VideoConfig, out: &mut BytesMut) -> Result<Flow> {
@@ -179,7 +186,11 @@ fn frame_duration(rate: FrameRate) -> Option<u32> {
     u32::try_from(ticks).ok()
 }
 
+/// Opus packets may last anything from 2.5 to 120 ms.
 fn aac_duration(audio: &AudioConfig) -> Option<u32> {
+    if audio.codec != AudioCodec::Aac {
+        return None;
+    }
     let rate = AudioSpecific::parse(&audio.specific)?.sample_rate;
     u32::try_from(MediaTime::from_clock(AAC_FRAME, rate).0).ok()
 }

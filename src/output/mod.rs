@@ -6,10 +6,13 @@
 mod access_unit;
 mod annexb;
 mod audio_specific;
+mod carrier;
 mod fmp4;
 pub mod hls;
 mod mpegts;
 mod multipart;
+mod opus;
+mod pcm;
 mod raw;
 mod sample_entry;
 #[cfg(test)]
@@ -23,9 +26,11 @@ use crate::media::{Frame, Packet};
 
 pub use access_unit::parameter_sets_before;
 pub use annexb::AnnexB;
+pub use carrier::{Carrier, Sound};
 pub use fmp4::Fmp4;
 pub use mpegts::MpegTs;
 pub use multipart::{FrameParts, Mjpeg};
+pub use pcm::Pcm;
 pub use raw::{RawFrames, Y4m};
 
 /// Whether a container can take more packets.

@@ -6,11 +6,12 @@ use mpeg2ts::pes::PesHeader;
 use mpeg2ts::time::{ClockReference, Timestamp};
 use mpeg2ts::ts::payload::{Bytes as TsBytes, Pat, Pes, Pmt};
 use mpeg2ts::ts::{
-    AdaptationField, ContinuityCounter, EsInfo, Pid, ProgramAssociation, TransportScramblingControl, TsHeader,
-    TsPacket, TsPacketWriter, TsPayload, VersionNumber, WriteTsPacket,
+    AdaptationField, ContinuityCounter, Descriptor, EsInfo, Pid, ProgramAssociation, TransportScramblingControl,
+    TsHeader, TsPacket, TsPacketWriter, TsPayload, VersionNumber, WriteTsPacket,
 };
 
 use super::audio_specific::AudioSpecific;
+use super::opus::{OpusHead, write_control_header};
 use super::timeline::{Placement, Timeline};
 use super::{Flow, PacketMuxer, access_unit};
 use crate::error::{Error, Result};
@@ -33,11 +34,11 @@ const PCR_FIELD: usize = 8;
 /// From the start of a packet to the PCR's fifth byte, in which six reserved bits stand.
 const PCR_RESERVED_AT: usize = 4 + 2 + 4;
 
-/// A transport stream with one video track and, where it has a place, one of AAC.
+/// A transport stream with one video track and, where it has a place, one of sound.
 #[derive(Debug)]
 pub struct MpegTs {
     video_codec: VideoCodec,
-    with_audio: bool,
+    audio_codec: Option<AudioConfig>,
     version: VersionNumber,
     pat: Stream,
     pmt: Stream,
@@ -67,7 +68,7 @@ impl MpegTs {
     pub fn new(video: &VideoConfig, audio: Option<&AudioConfig>) -> Self {
         Self {
             video_codec: video.codec,
-            with_audio: audio.is_some_and(Self::carries_audio),
+            audio_codec: audio.filter(|audio| Self::carries_audio(audio)).cloned(),
             version: VersionNumber::new(),
             pat: Stream::new(PAT_PID),
             pmt: Stream::new(PMT_PID),
@@ -78,9 +79,13 @@ impl MpegTs {
         }
     }
 
-    /// Whether MPEG-TS carries `audio`: AAC whose configuration fits into ADTS headers. G.711 has no stream type.
+    /// Whether MPEG-TS carries `audio`: AAC whose configuration fits into ADTS headers, and Opus. G.711 has no stream type.
     pub fn carries_audio(audio: &AudioConfig) -> bool {
-        audio.codec == AudioCodec::Aac && AudioSpecific::parse(&audio.specific).is_some_and(AudioSpecific::fits_adts)
+        match audio.codec {
+            AudioCodec::Aac => AudioSpecific::parse(&audio.specific).is_some_and(AudioSpecific::fits_adts),
+            AudioCodec::Opus => OpusHead::parse(&audio.specific).is_some(),
+            AudioCodec::PcmMulaw | AudioCodec::PcmAlaw | AudioCodec::PcmS16le => false,
+        }
     }
 
     fn write_video(&mut self, packet: &Packet, config: &VideoConfig, out: &mut BytesMut) -> Result<()> {
@@ -107,16 +112,28 @@ impl MpegTs {
     }
 
     fn write_audio(&mut self, packet: &Packet, config: &AudioConfig, out: &mut BytesMut) -> Result<()> {
-        let specific = AudioSpecific::parse(&config.specific).filter(|_| self.with_audio);
-        let Some(adts) = specific.and_then(|specific| specific.adts_header(packet.data.len())) else { return Ok(()) };
+        if self.audio_codec.as_ref().is_none_or(|own| own.codec != config.codec) {
+            return Ok(());
+        }
+        let mut unit = BytesMut::new();
+        let stream_id = match config.codec {
+            AudioCodec::Opus => {
+                write_control_header(packet.data.len(), &mut unit);
+                StreamId::PRIVATE_STREAM_1
+            }
+            _ => {
+                let specific = AudioSpecific::parse(&config.specific);
+                let adts = specific.and_then(|specific| specific.adts_header(packet.data.len()));
+                let Some(adts) = adts else { return Ok(()) };
+                unit.put_slice(&adts);
+                StreamId::AUDIO_MIN
+            }
+        };
         let Some(at) = self.timeline.place(&packet.header) else { return Ok(()) };
         self.write_tables_if_due(at, out)?;
 
-        let mut unit = BytesMut::new();
-        unit.put_slice(&adts);
         unit.put_slice(&packet.data);
-        let pts = timestamp(at.pts)?;
-        let start = PesStart { stream_id: StreamId::AUDIO_MIN, pts, dts: None, adaptation_field: None };
+        let start = PesStart { stream_id, pts: timestamp(at.pts)?, dts: None, adaptation_field: None };
         self.audio.write_pes(start, &unit, out)
     }
 
@@ -137,10 +154,7 @@ impl MpegTs {
             elementary_pid: self.video.pid,
             descriptors: Vec::new(),
         }];
-        if self.with_audio {
-            let elementary_pid = self.audio.pid;
-            es_info.push(EsInfo { stream_type: StreamType::AdtsAac, elementary_pid, descriptors: Vec::new() });
-        }
+        es_info.extend(self.audio_codec.as_ref().map(|audio| audio_info(audio, self.audio.pid)));
         let pmt = Pmt {
             program_num: PROGRAM,
             pcr_pid: Some(self.video.pid),
@@ -222,6 +236,17 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+fn audio_info(audio: &AudioConfig, elementary_pid: Pid) -> EsInfo {
+    if audio.codec != AudioCodec::Opus {
+        return EsInfo { stream_type: StreamType::AdtsAac, elementary_pid, descriptors: Vec::new() };
+    }
+    // ETSI TS 103 491 annex B: a registration descriptor, and in an extension descriptor the channels.
+    let registration = Descriptor { tag: 0x05, data: b"Opus".to_vec() };
+    let channels = Descriptor { tag: 0x7f, data: vec![0x80, audio.channels.clamp(1, 2) as u8] };
+    let descriptors = vec![registration, channels];
+    EsInfo { stream_type: StreamType::Mpeg2PacketizedData, elementary_pid, descriptors }
 }
 
 /// A delimiter, the parameter sets where they are due, and the rest of the access unit (H.222.0 §2.14.1 and §2.17.1).

@@ -4,14 +4,14 @@ use bytes::Bytes;
 use h264_reader::nal::sps::{ChromaFormat, SeqParameterSet};
 use h264_reader::rbsp::{BitRead, BitReader, BitReaderError, ByteReader};
 use mp4_atom::{
-    Audio, Avc1, Avc3, Avcc, AvccExt, Codec, Esds, Hev1, Hvc1, HvcCArray, Hvcc, Mp4a, Visual,
+    Audio, Avc1, Avc3, Avcc, AvccExt, Codec, Dops, Esds, Hev1, Hvc1, HvcCArray, Hvcc, Mp4a, Opus, Visual,
     esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig},
 };
 use std::num::NonZeroUsize;
 
-use super::{ParameterSets, access_unit::unit_type};
+use super::{ParameterSets, access_unit::unit_type, opus::OpusHead};
 use crate::error::{Error, ErrorKind, Result};
-use crate::media::{AudioConfig, VideoCodec, VideoConfig};
+use crate::media::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
 
 const H264_SPS: u8 = 7;
 const H264_PPS: u8 = 8;
@@ -48,8 +48,33 @@ pub(super) fn video(config: &VideoConfig, place: ParameterSets) -> Result<Codec>
     })
 }
 
-/// The entry of an AAC track.
-pub(super) fn audio(config: &AudioConfig) -> Codec {
+/// The entry of a track of AAC or Opus.
+///
+/// # Errors
+/// [`ErrorKind::UnsupportedMedia`] for other codecs, and without Opus's header.
+pub(super) fn audio(config: &AudioConfig) -> Result<Codec> {
+    let entry = Audio {
+        data_reference_index: 1,
+        channel_count: config.channels,
+        sample_size: 16,
+        // 16 bits; a rate beyond stands in the AudioSpecificConfig, which players go by.
+        sample_rate: u16::try_from(config.sample_rate).unwrap_or(0).into(),
+    };
+    match (config.codec, OpusHead::parse(&config.specific)) {
+        (AudioCodec::Aac, _) => Ok(aac(config, entry)),
+        (AudioCodec::Opus, Some(head)) => Ok(opus(head, entry)),
+        (codec, _) => Err(unsupported(format!("{} is not written into MP4", codec.name()))),
+    }
+}
+
+/// Encapsulation of Opus in ISO Base Media File Format §4.3.
+fn opus(head: OpusHead, audio: Audio) -> Codec {
+    let OpusHead { channels, pre_skip, input_sample_rate, output_gain } = head;
+    let dops = Dops { output_channel_count: channels, pre_skip, input_sample_rate, output_gain, channel_mapping: None };
+    Opus { audio, dops, btrt: None }.into()
+}
+
+fn aac(config: &AudioConfig, audio: Audio) -> Codec {
     let dec_config = DecoderConfig {
         object_type_indication: MPEG4_AUDIO,
         stream_type: AUDIO_STREAM,
@@ -57,19 +82,7 @@ pub(super) fn audio(config: &AudioConfig) -> Codec {
         ..Default::default()
     };
     let es_desc = EsDescriptor { dec_config, sl_config: SLConfig {}, ..Default::default() };
-    Mp4a {
-        audio: Audio {
-            data_reference_index: 1,
-            channel_count: config.channels,
-            sample_size: 16,
-            // 16 bits; a rate beyond stands in the AudioSpecificConfig, which players go by.
-            sample_rate: u16::try_from(config.sample_rate).unwrap_or(0).into(),
-        },
-        esds: Esds { es_desc },
-        btrt: None,
-        taic: None,
-    }
-    .into()
+    Mp4a { audio, esds: Esds { es_desc }, btrt: None, taic: None }.into()
 }
 
 fn visual(config: &VideoConfig) -> Result<Visual> {

@@ -1,32 +1,21 @@
 //! What media a URL asks for, in whatever form it travels.
 
 use super::{Query, parse_policy};
-use crate::media::RenditionRequest;
 use crate::media::query::{PARAMETERS, RenditionParams};
+use crate::media::{AudioRequest, RenditionRequest};
 use crate::plan::Policy;
 
 /// What a URL asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Media {
     /// The camera's packets as they are.
-    Copy(Audio),
+    Copy,
     /// A rendition; `None`: by the stream's policy.
     Rendition(RenditionRequest, Option<Policy>),
     /// The camera's own packets, if they are JPEGs; else this rendition.
     CamerasOr(RenditionRequest),
     /// A rendition of the configuration.
     Named(String, Option<Policy>),
-}
-
-/// The camera's sound in a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audio {
-    /// Taken along where the form has a place for it.
-    Fitting,
-    /// Taken along, or an error.
-    Required,
-    /// Left out.
-    None,
 }
 
 /// The parameters that are not a rendition's own.
@@ -36,7 +25,7 @@ const OTHERS: [&str; 3] = ["policy", "rendition", "audio"];
 #[derive(Clone, Debug)]
 pub struct MediaParams {
     /// `audio=`
-    pub audio: Option<Audio>,
+    pub audio: Option<AudioRequest>,
     policy: Option<Policy>,
     name: Option<String>,
     rendition: RenditionParams,
@@ -68,7 +57,7 @@ impl MediaParams {
                 let problem = "means nothing for a copy, as nothing is decoded: remove it, or add codec=h264";
                 query.refuse("policy", problem);
             }
-            return Some(Media::Copy(self.audio.unwrap_or(Audio::Fitting)));
+            return Some(Media::Copy);
         }
         self.rendition(query, make)
     }
@@ -104,22 +93,12 @@ impl MediaParams {
     }
 }
 
-/// Notes a mistake if `audio` wants the camera's sound in a new encode.
-pub fn refuse_sound_of_encodes(query: &mut Query, media: Option<&Media>, audio: Option<Audio>) {
-    let encodes = matches!(media, Some(Media::Rendition(..) | Media::Named(..)));
-    if audio == Some(Audio::Required) && encodes {
-        let problem = "is 'copy', which is not built yet for encoded streams: remove it, or ask for a copy";
-        query.refuse("audio", problem);
-    }
-}
-
-fn parse_audio(text: &str) -> Result<Audio, String> {
-    match text {
-        "copy" => Ok(Audio::Required),
-        "none" => Ok(Audio::None),
-        "aac" => Err("is 'aac', which is not built yet: use copy or none".into()),
-        _ => Err("must be copy or none".into()),
-    }
+pub(super) fn parse_audio(text: &str) -> Result<AudioRequest, String> {
+    let named = AudioRequest::ALL.iter().find(|(name, _)| *name == text);
+    named.map(|(_, request)| *request).ok_or_else(|| {
+        let names = AudioRequest::ALL.map(|(name, _)| name).join(", ");
+        format!("must be one of {names}")
+    })
 }
 
 fn parse_name(text: &str) -> Result<String, String> {

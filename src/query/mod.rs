@@ -3,7 +3,7 @@
 mod media;
 mod transcode;
 
-pub use media::{Audio, Media, MediaParams, refuse_sound_of_encodes};
+pub use media::{Media, MediaParams};
 pub use transcode::{TranscodeRequest, parse_format};
 
 use url::form_urlencoded;

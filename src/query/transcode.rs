@@ -1,11 +1,11 @@
 //! What a job is asked for by its URL, or by the arguments of the command.
 
+use super::media::parse_audio;
 use super::{Query, parse_policy};
 use crate::error::Result;
 use crate::media::query::{DEFAULT_JPEG_QUALITY, parse_bitrate, parse_fps, whole};
 use crate::media::{
-    FrameRate, Geometry, JobAudio, JobFormat, JobSpec, JobVideo, MediaTime, PixelFormat, RateControl, RawInput,
-    VideoCodec,
+    FrameRate, Geometry, JobFormat, JobSpec, JobVideo, MediaTime, PixelFormat, RateControl, RawInput, VideoCodec,
 };
 use crate::plan::Policy;
 
@@ -71,7 +71,7 @@ impl TranscodeRequest {
         let parse_quality = |text: &str| whole(text, 1, 100).map(|quality| quality as u8);
         let quality = query.take("quality", parse_quality).or(query.take("q", parse_quality));
         let gop = query.take("gop", |text| whole(text, 1, 1000));
-        let audio = query.take("audio", parse_audio).unwrap_or(JobAudio::Copy);
+        let audio = query.take("audio", parse_audio).unwrap_or_default();
         let (start, duration) = (query.take("start", parse_time), query.take("duration", parse_time));
         let at = query.take("at", parse_time);
         let input = raw_input(&mut query);
@@ -190,15 +190,6 @@ fn parse_codec(text: &str) -> Result<CodecParam, String> {
     }
 }
 
-fn parse_audio(text: &str) -> Result<JobAudio, String> {
-    match text {
-        "copy" => Ok(JobAudio::Copy),
-        "aac" => Ok(JobAudio::Aac),
-        "none" => Ok(JobAudio::None),
-        _ => Err("must be copy, aac or none".into()),
-    }
-}
-
 /// Seconds of media.
 fn parse_time(text: &str) -> Result<MediaTime, String> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -211,6 +202,7 @@ fn parse_time(text: &str) -> Result<MediaTime, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::AudioRequest;
 
     fn parse(text: &str) -> Result<TranscodeRequest> {
         TranscodeRequest::parse(Some(text), None)
@@ -220,7 +212,10 @@ mod tests {
     fn a_job_is_asked_for_in_full() {
         let spec =
             parse("format=ts&codec=h265&w=640&fps=12.5&q=60&gop=25&audio=aac&start=1.5&duration=10").unwrap().spec;
-        assert_eq!((spec.format, spec.width, spec.height, spec.audio), (JobFormat::Ts, Some(640), None, JobAudio::Aac));
+        assert_eq!(
+            (spec.format, spec.width, spec.height, spec.audio),
+            (JobFormat::Ts, Some(640), None, AudioRequest::Aac)
+        );
         let rate_control = Some(RateControl::Quality(60));
         assert_eq!(spec.video, JobVideo::Encode { codec: VideoCodec::Hevc, rate_control, gop: Some(25) });
         assert_eq!((spec.start, spec.duration), (MediaTime(135_000), Some(MediaTime(900_000))));

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::media::{Frame, MediaTime, OutputRequest, Packet, RenditionRequest, WallClock};
-use crate::query::{Audio, Media};
-use crate::stream::{PacketStream, PictureStream, Read, Stream};
+use crate::media::{AudioRequest, Frame, MediaTime, OutputRequest, Packet, RenditionRequest, WallClock};
+use crate::output::Carrier;
+use crate::query::Media;
+use crate::stream::{PacketStream, Packets, PictureStream, Read, SoundRequest, Stream};
 
 /// A consumer of a stream that stays while the camera is away.
 #[derive(Debug)]
@@ -44,27 +45,24 @@ impl Unit {
 }
 
 impl Feed {
-    /// Joins what `media` asks for of `stream`.
+    /// Joins what `media` and `audio` ask for of `stream`.
     ///
     /// # Errors
     /// As [`Stream::copy`] and [`Stream::encoded`]; [`crate::error::ErrorKind::InvalidArgument`] for a named rendition
     /// that RTSP does not carry.
-    pub async fn open(stream: &Stream, media: &Media) -> Result<Self> {
+    pub async fn open(stream: &Stream, media: &Media, audio: AudioRequest) -> Result<Self> {
+        let sound = Some(SoundRequest { audio, carrier: Carrier::Rtsp });
         let (request, policy) = match media {
-            Media::Copy(audio) => {
-                let mut packets = stream.copy().await?.patient();
-                if *audio == Audio::None {
-                    packets.audio = None;
-                }
-                return Ok(Self::Packets(Box::new(packets)));
-            }
+            Media::Copy => return Ok(Self::Packets(Box::new(stream.copy(sound).await?.patient()))),
             Media::Rendition(request, policy) => (*request, *policy),
             Media::CamerasOr(request) => (*request, None),
             Media::Named(name, policy) => (named(stream, name)?, *policy),
         };
         let policy = policy.unwrap_or_else(|| stream.policy());
         Ok(match request.output {
-            OutputRequest::Encode { .. } => Self::Packets(Box::new(stream.encoded(request, policy).await?.patient())),
+            OutputRequest::Encode { .. } => {
+                Self::Packets(Box::new(stream.encoded(request, policy, sound).await?.patient()))
+            }
             _ => Self::Pictures(Box::new(stream.pictures(request, policy).await?.patient())),
         })
     }

@@ -68,7 +68,7 @@ impl TrackInfo {
 pub fn tracks(feed: &Feed) -> Result<Vec<TrackInfo>> {
     match feed {
         Feed::Packets(packets) => {
-            let sound = packets.audio.as_ref().map(audio);
+            let sound = packets.audio.as_ref().and_then(audio);
             Ok([video(&packets.video)?].into_iter().chain(sound).collect())
         }
         Feed::Pictures(pictures) => Ok(vec![jpeg(pictures.spec.size)?]),
@@ -200,21 +200,33 @@ fn jpeg(size: Geometry) -> Result<TrackInfo> {
     })
 }
 
-fn audio(config: &Arc<AudioConfig>) -> TrackInfo {
+/// `None` for sound that RTP does not carry here.
+fn audio(config: &Arc<AudioConfig>) -> Option<TrackInfo> {
     let AudioConfig { codec, sample_rate, channels, specific, .. } = &**config;
     let plain = (*sample_rate, *channels) == (8000, 1);
     let (name, payload_type, format) = match codec {
         AudioCodec::Aac => ("MPEG4-GENERIC", DYNAMIC_AUDIO, Format::Aac),
         AudioCodec::PcmMulaw => ("PCMU", if plain { PCMU } else { DYNAMIC_AUDIO }, g711(*channels)),
         AudioCodec::PcmAlaw => ("PCMA", if plain { PCMA } else { DYNAMIC_AUDIO }, g711(*channels)),
+        AudioCodec::Opus => ("opus", DYNAMIC_AUDIO, Format::Opus),
+        AudioCodec::PcmS16le => return None,
     };
-    // RFC 3640 §4.1.
-    let parameters = (*codec == AudioCodec::Aac).then(|| {
-        let config: String = specific.iter().map(|byte| format!("{byte:02X}")).collect();
-        format!("streamtype=5;profile-level-id=1;mode=AAC-hbr;config={config};sizelength=13;indexlength=3;indexdeltalength=3")
-    });
+    let parameters = match codec {
+        // RFC 3640 §4.1.
+        AudioCodec::Aac => {
+            let config: String = specific.iter().map(|byte| format!("{byte:02X}")).collect();
+            Some(format!(
+                "streamtype=5;profile-level-id=1;mode=AAC-hbr;config={config};sizelength=13;indexlength=3;indexdeltalength=3"
+            ))
+        }
+        // RFC 7587 §6.1.
+        AudioCodec::Opus => Some(format!("sprop-stereo={}", u8::from(*channels == 2))),
+        _ => None,
+    };
+    // RFC 7587 §7: Opus is always told as two channels at 48 kHz.
+    let (sample_rate, channels) = if *codec == AudioCodec::Opus { (&48_000, &2) } else { (sample_rate, channels) };
     let channels = if *channels == 1 { String::new() } else { format!("/{channels}") };
-    TrackInfo {
+    Some(TrackInfo {
         track: Track::Audio,
         source: Source::Audio(config.clone()),
         format,
@@ -223,7 +235,7 @@ fn audio(config: &Arc<AudioConfig>) -> TrackInfo {
         encoding: format!("{name}/{sample_rate}{channels}"),
         parameters,
         attributes: vec![],
-    }
+    })
 }
 
 fn g711(channels: u16) -> Format {

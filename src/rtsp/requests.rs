@@ -129,7 +129,7 @@ impl Requests {
     async fn look_at(&mut self, url: &Url, target: Target) -> Result<Arc<Presentation>, Refused> {
         let stream = self.server.streams.get(&target.id)?;
         // Dropped again: the client decides when it plays. A decoder outlives this by `limits.pixels_linger`.
-        let feed = Feed::open(&stream, &target.media).await?;
+        let feed = Feed::open(&stream, &target.media, target.audio).await?;
         let url = aggregate_url(url, &target);
         let presentation = Arc::new(Presentation { url, stream, tracks: tracks(&feed)?, target });
         self.described = Some(presentation.clone());

@@ -177,7 +177,8 @@ impl Session {
     /// Whatever keeps the stream from being joined.
     pub async fn play(&mut self, metrics: &Arc<Metrics>) -> Result<String, Refused> {
         let transport = self.transport();
-        let mut feed = Feed::open(&self.presentation.stream, &self.presentation.target.media).await?;
+        let target = &self.presentation.target;
+        let mut feed = Feed::open(&self.presentation.stream, &target.media, target.audio).await?;
         let Some(unit) = feed.next().await else {
             return Err(Refused::new(StatusCode::ServiceUnavailable, "the stream is ending"));
         };

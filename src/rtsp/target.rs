@@ -5,8 +5,8 @@ use rtsp_types::Url;
 
 use crate::error::{Error, Result};
 use crate::media::query::{CodecParam, OutputKind};
-use crate::media::{StreamId, VideoCodec};
-use crate::query::{Media, MediaParams, Query, refuse_sound_of_encodes};
+use crate::media::{AudioRequest, StreamId, VideoCodec};
+use crate::query::{Media, MediaParams, Query};
 
 const TRACK: &str = "trackID=";
 
@@ -17,6 +17,8 @@ pub struct Target {
     pub id: StreamId,
     /// What of it.
     pub media: Media,
+    /// The sound beside it.
+    pub audio: AudioRequest,
     /// One track, by its place in the description; `None` for all together.
     pub track: Option<usize>,
 }
@@ -37,7 +39,8 @@ impl Target {
             _ => return Err(Error::invalid("a URL here is rtsp://host/STREAM or rtsp://host/STREAM?width=640&…")),
         };
         let id = id.parse().map_err(|problem: String| Error::invalid(problem))?;
-        Ok(Self { id, media: parse_media(url.query())?, track })
+        let (media, audio) = parse_media(url.query())?;
+        Ok(Self { id, media, audio, track })
     }
 }
 
@@ -65,10 +68,10 @@ fn parse_track(segment: &str) -> Result<usize> {
     })
 }
 
-fn parse_media(query: Option<&str>) -> Result<Media> {
+fn parse_media(query: Option<&str>) -> Result<(Media, AudioRequest)> {
     let mut query = Query::read(query, &MediaParams::names())?;
     let asked = MediaParams::take(&mut query);
-    let audio = asked.audio;
+    let audio = asked.audio.unwrap_or_default();
     let media = asked.copy_or_rendition(&mut query, |query, params| {
         let kind = match params.codec {
             Some(CodecParam::Mjpeg) => OutputKind::Jpeg,
@@ -76,15 +79,13 @@ fn parse_media(query: Option<&str>) -> Result<Media> {
         };
         query.settle(params.request(kind))
     });
-    refuse_sound_of_encodes(&mut query, media.as_ref(), audio);
-    query.finish(media)
+    query.finish(media.map(|media| (media, audio)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::media::OutputRequest;
-    use crate::query::Audio;
 
     fn target(url: &str) -> Result<Target> {
         Target::parse(&Url::parse(url).unwrap())
@@ -93,10 +94,14 @@ mod tests {
     #[test]
     fn a_url_names_a_stream_a_rendition_or_a_track() {
         let copy = target("rtsp://h:8554/cam").unwrap();
-        assert_eq!((copy.id.as_str(), &copy.media, copy.track), ("cam", &Media::Copy(Audio::Fitting), None));
+        assert_eq!((copy.id.as_str(), &copy.media, copy.track), ("cam", &Media::Copy, None));
         assert_eq!(target("rtsp://h/cam/").unwrap(), copy);
         assert_eq!(target("rtsp://h/cam/trackID=1").unwrap().track, Some(1));
-        assert_eq!(target("rtsp://h/cam?audio=none").unwrap().media, Media::Copy(Audio::None));
+        assert_eq!(
+            (copy.audio, target("rtsp://h/cam?audio=none").unwrap().audio),
+            (AudioRequest::Copy, AudioRequest::None)
+        );
+        assert_eq!(target("rtsp://h/cam?width=640&audio=aac").unwrap().audio, AudioRequest::Aac);
         assert_eq!(target("rtsp://h/cam?rendition=phone").unwrap().media, Media::Named("phone".into(), None));
         let output = |url| match target(url).unwrap().media {
             Media::Rendition(request, _) => request.output,
@@ -118,7 +123,7 @@ mod tests {
             ("rtsp://h/a%20b", "is no stream id"),
             ("rtsp://h/a?widht=5", "did you mean 'width'"),
             ("rtsp://h/a?format=nv12", "format"),
-            ("rtsp://h/a?width=640&audio=copy", "not built yet"),
+            ("rtsp://h/a?width=640&audio=loud", "copy, aac, none"),
         ] {
             let error = target(url).unwrap_err();
             assert!(error.message().contains(problem), "{url}: {error}");

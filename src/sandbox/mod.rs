@@ -12,6 +12,7 @@
 
 mod calls;
 mod files;
+mod reach;
 mod system_call;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use calls::{Answer, answer};
 pub use files::is_landlock_there;
+pub use reach::Reach;
 pub use system_call::SystemCall;
 
 /// One part of the sandbox.

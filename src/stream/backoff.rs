@@ -8,7 +8,8 @@ use crate::link::FailureKind;
 /// A connection that lived this long was healthy: the next failure starts from the shortest wait again.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// Doubling waits with jitter; bad credentials wait long from the start, because cameras lock out.
+/// Doubling waits with jitter; bad credentials wait long from the start, because cameras lock out,
+/// and so do sources that camshaft must not go to.
 #[derive(Debug)]
 pub struct Backoff {
     min: Duration,
@@ -25,7 +26,7 @@ impl Backoff {
 
     /// The wait after a failure of `kind` of a connection that had media for `healthy_for`.
     pub fn after(&mut self, kind: FailureKind, healthy_for: Duration) -> Duration {
-        if kind == FailureKind::Auth {
+        if matches!(kind, FailureKind::Auth | FailureKind::Denied) {
             return self.auth.mul_f64(1.0 + fastrand::f64() * 0.2);
         }
         if healthy_for >= HEALTHY {

@@ -1,5 +1,5 @@
-//! The consumers' side: streams of packets and pictures that are counted while they live and end when the camera stays
-//! away.
+//! The consumers' side: what all of them hold, and streams of pictures, which are counted while they live and end when
+//! the camera stays away.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,9 +13,8 @@ use super::rendition::Rendition;
 use super::status::State;
 use crate::fanout::{Delivery, Subscription};
 use crate::link::RenditionId;
-use crate::media::{AudioConfig, Frame, FrameRate, RenditionSpec, VideoConfig};
+use crate::media::{Frame, FrameRate, RenditionSpec};
 use crate::metrics::StreamMetrics;
-use crate::ring::{Read, Reader};
 
 /// Counts how many want a stream.
 #[derive(Debug)]
@@ -45,17 +44,17 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// A consumer of `kind` (`packets`, `pictures`).
+    /// A consumer of `kind` (`packets`, `pictures`, `sound`).
     pub fn new(metrics: Arc<StreamMetrics>, kind: &'static str, demand: Demand, places: [Place; 2]) -> Self {
         metrics.all.consumers.with_label_values(&[metrics.id(), kind]).inc();
         Self { metrics, kind, _demand: demand, _places: places }
     }
 
-    fn count_dropped(&self, count: u64) {
+    pub(super) fn count_dropped(&self, count: u64) {
         self.metrics.count_by(&self.metrics.all.consumer_dropped, self.kind, count);
     }
 
-    fn note_stalled(&self) {
+    pub(super) fn note_stalled(&self) {
         tracing::info!(stream = self.metrics.id(), kind = self.kind, "a stalled consumer was closed");
         self.metrics.count(&self.metrics.all.consumers_stalled, 1);
     }
@@ -112,13 +111,13 @@ impl Absence {
     }
 
     /// Waits for the source however long it takes; resolves only once it is gone for good.
-    fn patient(self) -> Self {
+    pub(super) fn patient(self) -> Self {
         Self { hold: Duration::MAX, ..self }
     }
 
     /// Resolves once the source has been away for the whole hold, or for good. Cancel-safe up to the current wait,
     /// which starts anew.
-    async fn too_long(&mut self) {
+    pub(super) async fn too_long(&mut self) {
         loop {
             if self.state.wait_for(|state| *state != State::Live).await.is_err() {
                 return;
@@ -132,57 +131,12 @@ impl Absence {
     }
 }
 
-/// A packet consumer; counted while it lives.
-#[derive(Debug)]
-pub struct PacketStream {
-    /// What the first video packet is to be read with.
-    pub video: Arc<VideoConfig>,
-    /// The audio track that comes along, if any.
-    pub audio: Option<Arc<AudioConfig>>,
-    pub(super) first: Option<Read>,
-    pub(super) reader: Reader,
-    pub(super) absence: Absence,
-    pub(super) ticket: Ticket,
-    pub(super) rendition: Option<RenditionUse>,
-}
-
-impl PacketStream {
-    /// The next packet or a gap; `None` when the stream has ended or the camera stayed away too long.
-    pub async fn next(&mut self) -> Option<Read> {
-        let read = match self.first.take() {
-            Some(read) => read,
-            None => tokio::select! {
-                biased;
-                read = self.reader.next() => read?,
-                () = self.absence.too_long() => return None,
-            },
-        };
-        if let Read::Skipped(count) = read {
-            self.ticket.count_dropped(count);
-            if let Some(used) = &self.rendition {
-                used.rendition().dropped.fetch_add(count, Ordering::Relaxed);
-            }
-        }
-        Some(read)
-    }
-
-    /// Goes on however long the source stays away; ends only with the stream.
-    pub fn patient(self) -> Self {
-        Self { absence: self.absence.patient(), ..self }
-    }
-
-    /// Counts this consumer as closed because it took nothing.
-    pub fn note_stalled(&self) {
-        self.ticket.note_stalled();
-    }
-}
-
 /// A picture consumer; counted while it lives.
 #[derive(Debug)]
 pub struct PictureStream {
     /// What is made.
     pub spec: RenditionSpec,
-    /// The nominal rate: the one asked for, else the source's, else 25.
+    /// The nominal rate: the one asked for, else the source's, else 25; 1 of keyframes.
     pub fps: FrameRate,
     pub(super) first: Option<Delivery<Frame>>,
     pub(super) pictures: Subscription<Frame>,

@@ -14,6 +14,8 @@ use crate::media::MediaTime;
 use crate::metrics::Metrics;
 use crate::ring::RingLimits;
 
+use super::stagger::Stagger;
+
 /// Shared by all streams.
 #[derive(Debug)]
 pub struct Context {
@@ -31,6 +33,8 @@ pub struct Context {
     pub events: Arc<Events>,
     /// Permits for short-lived workers beside the live ones.
     pub beside: Semaphore,
+    /// Sets the first connections of a start apart.
+    pub stagger: Stagger,
     consumers: Arc<AtomicUsize>,
     /// Who may work on pixels.
     pub admission: Arc<Admission>,
@@ -53,8 +57,9 @@ impl Context {
         let beside = Semaphore::new(limits.workers_beside as usize);
         let budgets = Budgets::new(limits.software_pixels.0, limits.device_pixels.0);
         let admission = Admission::new(budgets, metrics.clone());
+        let stagger = Stagger::new(limits.connect_spread);
         let consumers = Arc::default();
-        Self { spawner, metrics, limits, recovery, devices, events, beside, consumers, admission }
+        Self { spawner, metrics, limits, recovery, devices, events, beside, stagger, consumers, admission }
     }
 
     /// Takes a place for a consumer.

@@ -51,6 +51,8 @@ pub struct Facts {
     pub worker: Option<u32>,
     /// What holds it.
     pub sandbox: Option<SandboxStatus>,
+    /// The worker that takes its container apart, and what holds it.
+    pub demux: Option<(u32, Option<SandboxStatus>)>,
     /// Workers that ended unasked.
     pub restarts: u64,
     window: Window,
@@ -81,6 +83,7 @@ impl SourceFacts {
             clock_jumps: 0,
             worker: None,
             sandbox: None,
+            demux: None,
             restarts: 0,
             window,
         };

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-use super::{PacketStream, Read, Stream};
+use super::{PacketStream, Packets, Read, SoundRequest, Stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{Packet, RenditionRequest};
 use crate::output::hls::{Segmenter, Window};
@@ -19,12 +19,10 @@ const LEASE: Duration = Duration::from_secs(10);
 /// What a session shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HlsSource {
-    /// The source's packets with its sound, where MP4 has a place for it.
-    Copy,
-    /// The source's packets without sound.
-    SilentCopy,
-    /// An encoded rendition, and how much the hardware is wanted for it.
-    Rendition(RenditionRequest, Policy),
+    /// The source's packets, with this sound.
+    Copy(Option<SoundRequest>),
+    /// An encoded rendition, how much the hardware is wanted for it, and its sound.
+    Rendition(RenditionRequest, Policy, Option<SoundRequest>),
 }
 
 /// A stream's sessions by what they show.
@@ -210,9 +208,8 @@ async fn feed(stream: &Stream, source: HlsSource, progress: &watch::Sender<Progr
 
 async fn open(stream: &Stream, source: HlsSource) -> Result<PacketStream> {
     Ok(match source {
-        HlsSource::Copy => stream.copy_with_history().await?,
-        HlsSource::SilentCopy => PacketStream { audio: None, ..stream.copy_with_history().await? },
-        HlsSource::Rendition(request, policy) => stream.encoded(request, policy).await?,
+        HlsSource::Copy(sound) => stream.copy_with_history(sound).await?,
+        HlsSource::Rendition(request, policy, sound) => stream.encoded(request, policy, sound).await?,
     })
 }
 

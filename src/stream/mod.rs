@@ -7,13 +7,20 @@ mod consumer;
 mod context;
 mod facts;
 mod hls;
+mod intake;
+mod join;
+mod packets;
 mod pixels;
+mod push;
 mod registry;
 mod rendition;
+mod sound;
 mod source;
+mod stagger;
 pub mod status;
 mod still;
 mod timeline;
+mod used;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,28 +31,34 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use consumer::{PacketStream, PictureStream};
+pub use consumer::PictureStream;
 pub use context::Context;
 pub use hls::{HlsSession, HlsSource};
+pub use packets::{PacketStream, Packets, SoundStream};
+pub use push::Push;
 pub use registry::{Put, Streams};
+pub use sound::SoundRequest;
 
 pub use crate::ring::Read;
 
-use crate::config::StreamSettings;
+use crate::config::{Source, StreamSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{
-    AudioConfig, Frame, FrameRate, MediaTime, RenditionRequest, StillSpec, StreamId, VideoConfig, WallClock,
+    AudioConfig, AudioRequest, Frame, InputFormat, MediaTime, RenditionRequest, StillSpec, StreamId, VideoConfig,
+    WallClock,
 };
 use crate::metrics::StreamMetrics;
-use crate::output::{Fmp4, MpegTs};
+use crate::output::Carrier;
 use crate::plan::Policy;
-use crate::ring::{Reader, Ring, Start};
+use crate::ring::{Reader, Ring};
 use consumer::{Absence, Demand, RenditionUse, Ticket};
 use context::take_place;
 use facts::SourceFacts;
 use hls::HlsSessions;
 use pixels::{Accel, Command, Pixels, PixelsFacts, PixelsSetup};
-use rendition::{RenditionKey, Sink};
+use push::PushPort;
+use rendition::RenditionKey;
+use sound::{SoundSetup, Sounds};
 use source::SourceTask;
 use status::{AccelStatus, LoadStatus, RingStatus, SourceStatus, State, Status, WorkerStatus, WorkersStatus};
 
@@ -79,6 +92,8 @@ pub struct Stream {
     cancel: CancellationToken,
     tasks: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     hls: HlsSessions,
+    sounds: Sounds,
+    push: PushPort,
 }
 
 impl Stream {
@@ -91,7 +106,9 @@ impl Stream {
         let ring = Arc::new(Ring::new(context.ring_limits()));
         let demand = Arc::new(watch::Sender::new(0));
         let cancel = CancellationToken::new();
+        let (push, pushers) = PushPort::new();
         let source = SourceTask {
+            pushers,
             context: context.clone(),
             settings: settings.clone(),
             ring: ring.clone(),
@@ -116,7 +133,28 @@ impl Stream {
         let tasks = vec![tokio::spawn(source::run(source)), tokio::spawn(pixels_task.run())];
         let (consumers, tasks) = (Arc::default(), tokio::sync::Mutex::new(tasks));
         let hls = HlsSessions::default();
-        Arc::new(Self { id, settings, context, ring, facts, pixels, metrics, demand, consumers, cancel, tasks, hls })
+        let sounds = Sounds::new(SoundSetup {
+            context: context.clone(),
+            source: ring.clone(),
+            metrics: metrics.clone(),
+            cancel: cancel.clone(),
+        });
+        Arc::new(Self {
+            id,
+            settings,
+            context,
+            ring,
+            facts,
+            pixels,
+            metrics,
+            demand,
+            consumers,
+            cancel,
+            tasks,
+            hls,
+            sounds,
+            push,
+        })
     }
 
     /// Ends the stream: its consumers, its workers, its tasks. Returns when all are gone.
@@ -127,6 +165,7 @@ impl Stream {
                 tracing::error!(stream = self.id.as_str(), %error, "a stream's task failed");
             }
         }
+        self.sounds.ended().await;
     }
 
     /// The stream's name.
@@ -162,86 +201,6 @@ impl Stream {
         })
     }
 
-    /// The source's packets, from the newest keyframe on.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unavailable`] if the source stays away for `limits.hold`; [`ErrorKind::Overloaded`] if all places for
-    /// consumers are taken.
-    pub async fn copy(&self) -> Result<PacketStream> {
-        self.copy_from(|_| Start::NewestKeyframe).await
-    }
-
-    /// The same from some seconds ago on, for readers that start slowly and catch up, or that choose where they start.
-    ///
-    /// # Errors
-    /// As [`Self::copy`].
-    pub async fn copy_with_history(&self) -> Result<PacketStream> {
-        let start = |ring: &Ring| ring.span().map(|(_, newest)| Start::KeyframeBefore(newest.offset(-HISTORY)));
-        self.copy_from(|ring| start(ring).unwrap_or(Start::NewestKeyframe)).await
-    }
-
-    async fn copy_from(&self, start: impl FnOnce(&Ring) -> Start) -> Result<PacketStream> {
-        let ticket = self.ticket("packets")?;
-        self.wait_live().await?;
-        let mut reader = self.ring.reader(start(&self.ring));
-        let (first, video) = self.first_packet(&mut reader).await?;
-        let audio = self.facts.get().audio;
-        Ok(PacketStream { video, audio, first: Some(first), reader, absence: self.absence(), ticket, rendition: None })
-    }
-
-    /// An encoded rendition's packets.
-    ///
-    /// # Errors
-    /// As [`Self::copy`]; [`ErrorKind::Impossible`] if the source or the policy rules it out.
-    pub async fn encoded(&self, request: RenditionRequest, policy: Policy) -> Result<PacketStream> {
-        let ticket = self.ticket("packets")?;
-        self.wait_live().await?;
-        let used = self.subscribe(RenditionKey { request, policy }).await?;
-        let Sink::Packets(ring) = &used.rendition().sink else {
-            return Err(Error::internal("a rendition of pictures was asked for packets"));
-        };
-        // An IDR made now shows the present; the ring's last one may be a whole GOP old.
-        let start = if used.rendition().may_force_keyframe() {
-            self.pixels.send(Command::ForceKeyframe(used.id()))?;
-            Start::NextKeyframe
-        } else {
-            Start::NewestKeyframe
-        };
-        let mut reader = ring.reader(start);
-        let (first, video) = tokio::select! {
-            biased;
-            () = used.rendition().ended() => return Err(self.rendition_failure(&used)),
-            first = self.first_packet(&mut reader) => first?,
-        };
-        let (absence, first) = (self.absence(), Some(first));
-        Ok(PacketStream { video, audio: None, first, reader, absence, ticket, rendition: Some(used) })
-    }
-
-    /// A raw or JPEG rendition's pictures.
-    ///
-    /// # Errors
-    /// As [`Self::encoded`].
-    pub async fn pictures(&self, request: RenditionRequest, policy: Policy) -> Result<PictureStream> {
-        let ticket = self.ticket("pictures")?;
-        self.wait_live().await?;
-        let used = self.subscribe(RenditionKey { request, policy }).await?;
-        let Sink::Pictures(fanout) = &used.rendition().sink else {
-            return Err(Error::internal("a rendition of packets was asked for pictures"));
-        };
-        let mut pictures = fanout.subscribe();
-        let first = tokio::select! {
-            biased;
-            () = used.rendition().ended() => return Err(self.rendition_failure(&used)),
-            first = tokio::time::timeout(self.context.limits.hold, pictures.next()) => first,
-        };
-        let first = first.ok().flatten().ok_or_else(|| self.nothing_came())?;
-        let source = self.ring.video_config().ok_or_else(|| self.nothing_came())?;
-        let spec = request.resolve(&source)?;
-        let fps = request.fps.or(source.frame_rate).unwrap_or(FrameRate { num: 25, den: 1 });
-        let (absence, first) = (self.absence(), Some(first));
-        Ok(PictureStream { spec, fps, first, pictures, absence, ticket, rendition: used })
-    }
-
     /// The HLS session that shows `source`, shared by all who want the same and started if need be.
     pub fn hls(self: &Arc<Self>, source: HlsSource) -> Arc<HlsSession> {
         self.hls.join(self, source)
@@ -258,6 +217,21 @@ impl Stream {
     /// The audio track of the source, if it has announced one.
     pub fn audio(&self) -> Option<Arc<AudioConfig>> {
         self.facts.get().audio
+    }
+
+    /// Takes the place of the one who pushes this stream's media.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if somebody has it, or the stream comes from elsewhere.
+    pub fn push(&self, format: InputFormat, content_type: &str) -> Result<Push> {
+        if self.settings.source != Source::Push {
+            let message = format!(
+                "stream '{}' comes from elsewhere: what is pushed needs a stream whose source is push:",
+                self.id
+            );
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        self.push.begin(format, content_type)
     }
 
     /// One picture as JPEG.
@@ -290,7 +264,7 @@ impl Stream {
         let pixels = self.pixels.facts();
         let ring = self.ring.stats();
         let (video, audio) = (facts.video.as_deref(), facts.audio.as_deref());
-        let audio_carried = audio.map(audio_carried).unwrap_or_default();
+        let audio_out = facts.audio.as_ref().map(audio_out).unwrap_or_default();
         Status {
             id: self.id.to_string(),
             state: self.facts.state(),
@@ -305,7 +279,7 @@ impl Stream {
                 fps: facts.fps,
                 bitrate_bps: facts.bitrate,
                 audio: audio.map(|audio| audio.codec.name().to_owned()),
-                audio_carried,
+                audio_out,
                 last_packet_age_s: facts.last_packet.map(|at| (at.elapsed().as_secs_f64() * 1000.0).round() / 1000.0),
                 reconnects: facts.reconnects,
                 packets_lost: facts.lost,
@@ -317,11 +291,13 @@ impl Stream {
             consumers: self.consumer_count() as u64,
             ring: RingStatus { seconds: ring.seconds, bytes: ring.bytes, joinable: ring.joinable },
             workers: WorkersStatus {
+                demux: facts.demux.and_then(|(pid, sandbox)| facts::worker_status(pid, facts.restarts, sandbox)),
                 ingest: facts.worker.and_then(|pid| facts::worker_status(pid, facts.restarts, facts.sandbox)),
                 pixels: pixels
                     .worker
                     .and_then(|pid| facts::worker_status(pid, pixels.restarts, pixels.sandbox))
                     .map(|worker| WorkerStatus { gpu_seconds: pixels.gpu_seconds, ..worker }),
+                sound: self.sounds.status(),
             },
         }
     }
@@ -412,10 +388,10 @@ fn warm_renditions(settings: &StreamSettings) -> Vec<RenditionKey> {
     settings.renditions.values().map(key).collect()
 }
 
-/// For each container, whether a copy of the stream carries this audio.
-fn audio_carried(audio: &AudioConfig) -> BTreeMap<String, bool> {
-    let each = [("mp4", Fmp4::carries_audio(audio)), ("ts", MpegTs::carries_audio(audio))];
-    each.into_iter().map(|(name, carried)| (name.to_owned(), carried)).collect()
+/// For each container, the codec of the sound that comes with pictures in it.
+fn audio_out(audio: &Arc<AudioConfig>) -> BTreeMap<String, String> {
+    let codec = |carrier: Carrier| carrier.sound(AudioRequest::Copy, audio).map(|sound| sound.config().codec.name());
+    Carrier::ALL.into_iter().filter_map(|(name, carrier)| Some((name.to_owned(), codec(carrier)?.to_owned()))).collect()
 }
 
 fn rfc3339(time: std::time::SystemTime) -> String {

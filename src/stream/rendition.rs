@@ -9,7 +9,7 @@ use super::status::RenditionStatus;
 use crate::error::{Error, ErrorKind};
 use crate::fanout::Fanout;
 use crate::link::RenditionId;
-use crate::media::{Frame, FrameRate, OutputRequest, RenditionRequest};
+use crate::media::{Cadence, Frame, FrameRate, OutputRequest, RenditionRequest};
 use crate::plan::{Candidate, Policy};
 use crate::ring::{Ring, RingLimits};
 
@@ -132,8 +132,8 @@ impl Rendition {
         if request.width.is_some() || request.height.is_some() {
             name += &format!(" {}x{}", side(request.width), side(request.height));
         }
-        if let Some(fps) = request.fps {
-            name += &format!("@{fps}");
+        if request.cadence != Cadence::Every {
+            name += &format!("@{}", request.cadence);
         }
         if let Some(crop) = request.crop {
             name += &format!(" crop {crop}");
@@ -148,7 +148,7 @@ impl Rendition {
             key: self.name(),
             decode_scale: stages.as_ref().map(|stages| stages.scale.accel().to_owned()),
             encode: stages.and_then(|stages| stages.encode).map(|encode| encode.accel().to_owned()),
-            fps: self.key.request.fps.map(FrameRate::as_f64),
+            fps: self.key.request.cadence.grid().map(FrameRate::as_f64),
             consumers: self.consumers.load(Ordering::Relaxed),
             frames: self.frames.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),

@@ -1,28 +1,33 @@
 //! Keeps a stream's source connected: [`run`] retries, [`Connection::read`] tells the story of one connection.
 
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::context::Context;
 use super::facts::SourceFacts;
+use super::intake::{Intake, IntakeEvent, Part};
+use super::push::Pusher;
 use super::status::{SandboxStatus, State};
 use super::timeline::Timeline;
+use super::used::ProcessUse;
 use crate::config::{Source, StreamSettings};
-use crate::link::{FailureKind, FromWorker, IngestTask, Program, Role, ToWorker, Worker, WorkerEvent, usage};
+use crate::link::{FailureKind, FromWorker, Worker, usage};
 use crate::media::{AudioConfig, MAX_ACCESS_UNIT, Packet, PacketHeader, Track, TrackConfig, VideoConfig};
 use crate::metrics::StreamMetrics;
 use crate::ring::Ring;
 use crate::sandbox::Confined;
-use secrecy::ExposeSecret;
 
 /// A worker that is asked to end has this long for saying goodbye to the camera.
 const STOP_GRACE: Duration = Duration::from_millis(1500);
 /// How much later than the worker itself the supervisor calls it dead.
 const WORKER_GRACE: Duration = Duration::from_secs(2);
+/// What FFmpeg's libraries take of a process's resident memory, shared with the other engines.
+const ENGINE_LIBRARIES: u64 = 64 << 20;
 /// How often memory and the last packet's age are looked at.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -43,6 +48,8 @@ pub struct SourceTask {
     pub demand: watch::Receiver<usize>,
     /// Ends the task.
     pub cancel: CancellationToken,
+    /// Clients that push.
+    pub pushers: mpsc::Receiver<Pusher>,
 }
 
 /// Why a connection ended.
@@ -57,6 +64,7 @@ pub async fn run(mut task: SourceTask) {
     let mut backoff = Backoff::new(&task.context.limits);
     let mut timeline = Timeline::new(Instant::now());
     let mut was_live = false;
+    task.stagger().await;
     while task.wait_until_wanted().await {
         let state = if was_live { State::Reconnecting } else { State::Connecting };
         if !matches!(task.facts.state(), State::Failed) {
@@ -64,8 +72,14 @@ pub async fn run(mut task: SourceTask) {
             task.facts.enter(state, reason, None);
         }
         timeline.restart();
-        let mut connection =
-            Connection { task: &mut task, timeline: &mut timeline, video: None, audio: None, live_since: None };
+        let mut connection = Connection {
+            task: &mut task,
+            timeline: &mut timeline,
+            video: None,
+            audio: None,
+            live_since: None,
+            used: BTreeMap::new(),
+        };
         let ended = connection.run().await;
         let live_since = connection.live_since;
         was_live |= live_since.is_some();
@@ -76,7 +90,11 @@ pub async fn run(mut task: SourceTask) {
                 was_live = false;
             }
             Ended::Failed { kind, message } => {
-                let wait = backoff.after(kind, live_since.map_or(Duration::ZERO, |since| since.elapsed()));
+                let wait = match task.settings.source {
+                    // The next one comes when it comes.
+                    Source::Push => Duration::ZERO,
+                    _ => backoff.after(kind, live_since.map_or(Duration::ZERO, |since| since.elapsed())),
+                };
                 task.note_failure(kind, message, was_live, wait);
                 if !task.pause(wait).await {
                     break;
@@ -92,9 +110,21 @@ pub async fn run(mut task: SourceTask) {
 }
 
 impl SourceTask {
+    /// Leaves the cameras that are connected at the same time some of it, unless somebody waits for this one.
+    async fn stagger(&mut self) {
+        if self.settings.on_demand {
+            return;
+        }
+        tokio::select! {
+            () = self.cancel.cancelled() => {}
+            () = tokio::time::sleep(self.context.stagger.wait()) => {}
+            _ = self.demand.wait_for(|demand| *demand > 0) => {}
+        }
+    }
+
     /// Waits until somebody wants an on-demand stream; false when the task is to end.
     async fn wait_until_wanted(&mut self) -> bool {
-        if !self.settings.on_demand {
+        if !self.is_on_demand() {
             return !self.cancel.is_cancelled();
         }
         tokio::select! {
@@ -103,14 +133,40 @@ impl SourceTask {
         }
     }
 
+    /// Who pushes is not asked to wait until somebody wants it.
+    fn is_on_demand(&self) -> bool {
+        self.settings.on_demand && self.settings.source != Source::Push
+    }
+
+    /// How long a source that is polled says nothing by itself.
+    fn poll_interval(&self) -> Duration {
+        match &self.settings.source {
+            Source::Http(http) => Duration::from_secs_f64(1.0 / http.rate.as_f64()),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// The next client that pushes; `None` when the task is to end.
+    async fn pusher(&mut self) -> Option<Pusher> {
+        let reason = format!("waits for POST /v1/streams/{}/ingest", self.metrics.id());
+        self.facts.update(|facts| facts.reason = Some(facts.reason.take().unwrap_or(reason)));
+        tokio::select! {
+            () = self.cancel.cancelled() => None,
+            pusher = self.pushers.recv() => pusher,
+        }
+    }
+
     fn note_failure(&self, kind: FailureKind, message: String, was_live: bool, wait: Duration) {
         let state = match kind {
-            FailureKind::Auth => State::Failed,
+            FailureKind::Auth | FailureKind::Denied => State::Failed,
             _ if was_live => State::Reconnecting,
             _ => State::Connecting,
         };
         tracing::warn!(stream = self.metrics.id(), kind = kind.name(), retry_in = ?wait, "source: {message}");
-        let reason = format!("{message}; next try in {:.0} s", wait.as_secs_f64().ceil());
+        let reason = match self.settings.source {
+            Source::Push => format!("{message}; waits for POST /v1/streams/{}/ingest", self.metrics.id()),
+            _ => format!("{message}; next try in {:.0} s", wait.as_secs_f64().ceil()),
+        };
         self.facts.enter(state, Some(reason), Some(wait));
         self.metrics.count_by(&self.metrics.all.source_failures, kind.name(), 1);
     }
@@ -122,27 +178,6 @@ impl SourceTask {
             () = tokio::time::sleep(wait) => true,
         }
     }
-
-    fn begin(&self) -> (Program, Role) {
-        let limits = &self.context.limits;
-        let millis = |duration: Duration| duration.as_millis() as u32;
-        match &self.settings.source {
-            Source::Pattern(pattern) => (Program::Engine, Role::Pattern(*pattern)),
-            Source::Rtsp(url) => {
-                let credentials = self.settings.credentials.as_ref();
-                let task = IngestTask {
-                    url: url.request_url().to_owned(),
-                    username: credentials.map(|credentials| credentials.username.clone()),
-                    password: credentials.map(|credentials| credentials.password.expose_secret().to_owned()),
-                    transport: self.settings.transport,
-                    connect_ms: millis(limits.connect_timeout),
-                    first_media_ms: millis(limits.first_media_timeout),
-                    idle_ms: millis(limits.idle_timeout),
-                };
-                (Program::Ingest, Role::Ingest(task))
-            }
-        }
-    }
 }
 
 /// One connection to the source.
@@ -152,25 +187,33 @@ struct Connection<'a> {
     video: Option<Arc<VideoConfig>>,
     audio: Option<Arc<AudioConfig>>,
     live_since: Option<Instant>,
+    used: BTreeMap<&'static str, ProcessUse>,
 }
 
 impl Connection<'_> {
     async fn run(&mut self) -> Ended {
-        let (program, role) = self.task.begin();
-        let mut worker = match self.task.context.spawner.worker(program, self.task.metrics.id()).await {
-            Ok(worker) => worker,
+        let pusher = match self.task.settings.source {
+            Source::Push => match self.task.pusher().await {
+                Some(pusher) => Some(pusher),
+                None => return Ended::Stopped,
+            },
+            _ => None,
+        };
+        let mut intake = match Intake::start(self.task, pusher).await {
+            Ok(intake) => intake,
             Err(error) => return Ended::Failed { kind: FailureKind::Connect, message: error.chain() },
         };
-        self.task.facts.update(|facts| facts.worker = Some(worker.pid));
-        // Should the worker be gone, reading it says so.
-        let _ = worker.send(ToWorker::Begin(role), Bytes::new()).await;
-        let ended = self.read(&mut worker).await;
-        worker.stop(STOP_GRACE).await;
-        self.task.facts.update(|facts| (facts.worker, facts.sandbox) = (None, None));
+        self.show_workers(&intake);
+        let ended = self.read(&mut intake).await;
+        let pusher = intake.stop(STOP_GRACE).await;
+        if let (Some(pusher), Ended::Failed { kind, message }) = (pusher, &ended) {
+            pusher.finish(*kind, message);
+        }
+        self.task.facts.update(|facts| (facts.worker, facts.sandbox, facts.demux) = (None, None, None));
         ended
     }
 
-    async fn read(&mut self, worker: &mut Worker) -> Ended {
+    async fn read(&mut self, intake: &mut Intake) -> Ended {
         let limits = &self.task.context.limits;
         let mut patience = limits.connect_timeout + limits.first_media_timeout + WORKER_GRACE;
         let mut heard = Instant::now();
@@ -180,10 +223,10 @@ impl Connection<'_> {
             let event = tokio::select! {
                 biased;
                 () = self.task.cancel.cancelled() => return Ended::Stopped,
-                event = worker.next() => event,
+                event = intake.next(self.task) => event,
                 _ = tick.tick() => {
-                    if let Some(ended) = self.look(worker.pid, heard, patience) {
-                        worker.kill();
+                    if let Some(ended) = self.look(intake, heard, patience) {
+                        intake.kill();
                         return ended;
                     }
                     if self.is_unwanted(&mut unwanted_since) {
@@ -194,40 +237,58 @@ impl Connection<'_> {
             };
             heard = Instant::now();
             match event {
-                WorkerEvent::Exited(exit) => {
+                IntakeEvent::Exited(exit) => {
                     self.task.facts.update(|facts| facts.restarts += 1);
-                    self.count_death(&exit.description);
+                    self.count_death(Part::Ingest, &exit.description);
                     let message = format!("the worker that reads the source died ({})", exit.description);
                     return Ended::Failed { kind: FailureKind::Protocol, message };
                 }
-                WorkerEvent::Message(FromWorker::Ready, _) => self.show_sandbox(worker.confined()),
-                WorkerEvent::Message(FromWorker::Failed { kind, message }, _) => {
+                IntakeEvent::Demuxing | IntakeEvent::Said(FromWorker::Ready, _) => self.show_workers(intake),
+                IntakeEvent::Said(FromWorker::Failed { kind, message }, _) => {
                     return Ended::Failed { kind, message };
                 }
-                WorkerEvent::Message(message, payload) => {
+                IntakeEvent::Said(message, payload) => {
                     if let Err(message) = self.take(message, payload) {
-                        worker.kill();
+                        intake.kill();
                         return Ended::Failed { kind: FailureKind::Protocol, message };
                     }
                 }
             }
             if self.live_since.is_some() {
-                patience = self.task.context.limits.idle_timeout + WORKER_GRACE;
+                patience = self.task.context.limits.idle_timeout + self.task.poll_interval() + WORKER_GRACE;
             }
         }
     }
 
-    fn show_sandbox(&self, confined: Option<&Confined>) {
+    /// Shows which workers there are, and what holds them.
+    fn show_workers(&self, intake: &Intake) {
         let metrics = &self.task.metrics;
-        let is_enforced = confined.is_some_and(Confined::is_enforced);
-        metrics.all.worker_sandboxed.with_label_values(&[metrics.id(), "ingest"]).set(is_enforced.into());
-        self.task.facts.update(|facts| facts.sandbox = confined.map(SandboxStatus::from));
+        let part = |wanted| intake.parts().find(|(part, _)| *part == wanted).map(|(_, worker)| worker);
+        for (part, worker) in intake.parts() {
+            let is_enforced = worker.confined().is_some_and(Confined::is_enforced);
+            metrics.all.worker_sandboxed.with_label_values(&[metrics.id(), part.name()]).set(is_enforced.into());
+        }
+        let shown = |worker: &Worker| (worker.pid, worker.confined().map(SandboxStatus::from));
+        let (ingest, demux) = (part(Part::Ingest).map(shown), part(Part::Demux).map(shown));
+        self.task.facts.update(|facts| {
+            (facts.worker, facts.sandbox) = ingest.map_or((None, None), |(pid, sandbox)| (Some(pid), sandbox));
+            facts.demux = demux;
+        });
     }
 
     /// Takes one message; an error is a breach of the link's contract.
     fn take(&mut self, message: FromWorker, payload: Bytes) -> Result<(), String> {
         match message {
             FromWorker::VideoConfig(config) => self.take_video_config(config)?,
+            FromWorker::AudioConfig(config) if !config.is_possible() => {
+                let AudioConfig { sample_rate, channels, .. } = config;
+                tracing::warn!(
+                    stream = self.task.metrics.id(),
+                    sample_rate,
+                    channels,
+                    "the source's sound is left out"
+                );
+            }
             FromWorker::AudioConfig(config) => {
                 let config = Arc::new(config);
                 self.audio = Some(config.clone());
@@ -286,7 +347,7 @@ impl Connection<'_> {
     }
 
     /// Once a tick: memory over its limit, or silence that even the worker should have noticed, end the connection.
-    fn look(&self, pid: u32, heard: Instant, patience: Duration) -> Option<Ended> {
+    fn look(&mut self, intake: &Intake, heard: Instant, patience: Duration) -> Option<Ended> {
         let metrics = &self.task.metrics;
         let stats = self.task.ring.stats();
         let id = [metrics.id()];
@@ -297,20 +358,23 @@ impl Connection<'_> {
             metrics.all.source_last_packet_age.with_label_values(&id).set(last.elapsed().as_secs_f64());
         }
         let limit = match self.task.settings.source {
-            Source::Rtsp(_) => self.task.context.limits.ingest_memory,
             Source::Pattern(_) => self.task.context.limits.pixels_memory,
+            _ => self.task.context.limits.ingest_memory,
         };
-        if let Some(usage) = usage(pid) {
-            metrics.all.worker_rss_bytes.with_label_values(&[metrics.id(), "ingest"]).set(usage.rss_bytes as i64);
-            if usage.rss_bytes > limit {
-                self.count_death("memory limit");
+        for (part, worker) in intake.parts() {
+            let Some(usage) = usage(worker.pid) else { continue };
+            self.used.entry(part.name()).or_default().show(metrics, part.name(), usage);
+            // A demuxer's libraries are not its own memory.
+            let shared = if part == Part::Demux { ENGINE_LIBRARIES } else { 0 };
+            if usage.rss_bytes > limit + shared {
+                self.count_death(part, "memory limit");
                 let message =
                     format!("the worker that reads the source took more than {limit} bytes of memory and was ended");
                 return Some(Ended::Failed { kind: FailureKind::Limit, message });
             }
         }
         if heard.elapsed() > patience {
-            self.count_death("silent");
+            self.count_death(Part::Ingest, "silent");
             let message =
                 format!("nothing was heard from the worker that reads the source for {} s", patience.as_secs());
             return Some(Ended::Failed { kind: FailureKind::Idle, message });
@@ -319,16 +383,16 @@ impl Connection<'_> {
     }
 
     fn is_unwanted(&self, since: &mut Option<Instant>) -> bool {
-        if !self.task.settings.on_demand || *self.task.demand.borrow() > 0 {
+        if !self.task.is_on_demand() || *self.task.demand.borrow() > 0 {
             *since = None;
             return false;
         }
         since.get_or_insert_with(Instant::now).elapsed() >= self.task.context.limits.pixels_linger
     }
 
-    fn count_death(&self, reason: &str) {
+    fn count_death(&self, part: Part, reason: &str) {
         let metrics = &self.task.metrics;
-        metrics.all.worker_restarts.with_label_values(&[metrics.id(), "ingest", reason]).inc();
+        metrics.all.worker_restarts.with_label_values(&[metrics.id(), part.name(), reason]).inc();
     }
 }
 

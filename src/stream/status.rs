@@ -84,8 +84,9 @@ pub struct SourceStatus {
     pub bitrate_bps: Option<u64>,
     /// Audio codec, if the source has audio.
     pub audio: Option<String>,
-    /// For each container, whether a copy carries the audio (`mp4`, `ts`).
-    pub audio_carried: BTreeMap<String, bool>,
+    /// For each container (`mp4`, which stands for HLS too, `ts`, `rtsp`), the codec of the sound that comes with pictures:
+    /// the source's own where the container carries it, else `aac`, which is made on demand.
+    pub audio_out: BTreeMap<String, String>,
     /// Seconds since the last packet.
     pub last_packet_age_s: Option<f64>,
     /// Times that the source was reached again after it was lost.
@@ -156,8 +157,21 @@ pub struct RingStatus {
 pub struct WorkersStatus {
     /// The process that reads the source.
     pub ingest: Option<WorkerStatus>,
+    /// The process that takes the source's container apart, if it has one.
+    pub demux: Option<WorkerStatus>,
     /// The process that decodes; null while nobody wants pixels.
     pub pixels: Option<WorkerStatus>,
+    /// What makes sound, each form of it once; empty while nobody wants sound that has to be made.
+    pub sound: Vec<SoundStatus>,
+}
+
+/// Sound that is made of the source's.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct SoundStatus {
+    /// What it is: codec, samples a second, channels, e.g. `aac 16000x1`.
+    pub key: String,
+    /// The process that makes it; null while there is none.
+    pub worker: Option<WorkerStatus>,
 }
 
 /// One process.

@@ -109,7 +109,7 @@ fn errors_name_the_parameter_its_range_and_the_remedy() {
     expect(&server, "/v1/streams/clock/live.y4m?width=8000&height=8000", 422, &["8000x8000", "17000000"]);
     expect(&server, "/v1/streams/clock/frame.jpg?width=8000&height=8000", 422, &["8000x8000"]);
     expect(&server, "/v1/streams/clock/live.y4m?policy=require-hardware", 422, &["hardware"]);
-    expect(&server, "/v1/streams/clock/live.wav", 404, &["not built"]);
+    expect(&server, "/v1/streams/clock/live.wav", 422, &["has no sound"]);
     expect(&server, "/nowhere", 404, &[]);
     assert_eq!(server.post("/v1/streams/clock", "").status, 405);
 }

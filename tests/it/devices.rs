@@ -85,6 +85,22 @@ fn every_gate_before_the_driver_is_told_apart() {
     assert!(message.contains("LIBVA_DRIVER_NAME=nosuch") && message.contains("unset it"), "{message}");
 }
 
+#[test]
+fn a_device_cgroup_is_told_from_permissions() {
+    const WITH_CGROUP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/with-device-cgroup.sh");
+    let probe = run(Command::new(WITH_CGROUP).args(["/dev/full", WITH_NODE, "/dev/full", CAMSHAFT, "probe", "--json"]));
+    if probe.code == 99 {
+        return eprintln!("left out: {}", probe.err);
+    }
+    let (kind, message) = trouble(&probe);
+    assert_eq!(kind, "device_cgroup", "{message}");
+    assert!(message.contains("closed to this container by its device cgroup"), "{message}");
+    assert!(
+        message.contains("a bind mount or hostPath is not enough") && message.contains("device plugin"),
+        "{message}"
+    );
+}
+
 /// A VA driver in a folder of its own: `code` is C.
 fn driver(code: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -271,7 +271,7 @@ fn two_roles_of_a_camera_are_one_stream_and_one_decode() {
 }
 
 #[test]
-fn sound_without_a_place_in_mpeg_ts_is_recorded_from_the_camera_itself() {
+fn sound_without_a_place_in_mpeg_ts_is_recorded_all_the_same() {
     let camera = Camera::start(&clip(), &["--audio", "pcmu"]);
     let server = Camshaft::start("");
     let cache = tempfile::tempdir().unwrap();

@@ -19,14 +19,15 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 AUDIO_TEST_SIGNAL = "audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=8000,channels=1"
 AUDIO = {
     "none": "",
-    "aac": "appsrc name=audio format=time block=true max-bytes=20000 ! rtpmp4gpay name=pay1 pt=97",
-    "pcmu": AUDIO_TEST_SIGNAL + " ! mulawenc ! rtppcmupay name=pay1 pt=0",
-    "pcma": AUDIO_TEST_SIGNAL + " ! alawenc ! rtppcmapay name=pay1 pt=8",
+    "aac": "appsrc name=audio format=time block=true max-bytes=20000 ! valve name=valve ! rtpmp4gpay name=pay1 pt=97",
+    "pcmu": AUDIO_TEST_SIGNAL + " ! valve name=valve ! mulawenc ! rtppcmupay name=pay1 pt=0",
+    "pcma": AUDIO_TEST_SIGNAL + " ! valve name=valve ! alawenc ! rtppcmapay name=pay1 pt=8",
 }
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", default="0", help="0: any free one")
     parser.add_argument("--file", required=True, help=".mp4 with the codec, or a raw .h264/.h265 without B frames")
     parser.add_argument("--then", metavar="FILE", help="a clip of the same codec that follows --file in the same session")
@@ -34,6 +35,7 @@ def arguments():
     parser.add_argument("--fps", type=int, default=25, help="of a raw file")
     parser.add_argument("--loop", choices=["yes", "no"], default="yes")
     parser.add_argument("--audio", choices=AUDIO, default="none", help="aac: the clip's own")
+    parser.add_argument("--audio-gaps", type=int, metavar="MS", help="its sound stops and comes back, each for so long")
     parser.add_argument("--transport", choices=["tcp", "udp", "both"], default="both")
     parser.add_argument("--auth", choices=["none", "basic", "digest"], default="none")
     parser.add_argument("--user", default=os.environ.get("CAMERA_USER", "viewer"))
@@ -140,6 +142,7 @@ class Camera(GstRtspServer.RTSPMediaFactory):
     def __init__(self, args):
         super().__init__()
         self.looped = args.loop == "yes"
+        self.audio_gaps = args.audio_gaps
         caps, video = load_video(args)
         self.tracks = {"video": (caps, video)}
         if args.audio == "aac":
@@ -162,6 +165,13 @@ class Camera(GstRtspServer.RTSPMediaFactory):
             source = media.get_element().get_by_name(name)
             source.set_property("caps", caps)
             source.connect("need-data", self.feed, self.replay(samples))
+        if self.audio_gaps:
+            GLib.timeout_add(self.audio_gaps, self.turn, media.get_element().get_by_name("valve"))
+
+    @staticmethod
+    def turn(valve):
+        valve.set_property("drop", not valve.get_property("drop"))
+        return True
 
     def replay(self, samples):
         start = 0
@@ -203,7 +213,7 @@ def main():
     args = arguments()
     Gst.init(None)
     loop = GLib.MainLoop()
-    server = GstRtspServer.RTSPServer(address="127.0.0.1", service=args.port)
+    server = GstRtspServer.RTSPServer(address=args.address, service=args.port)
     factory = Camera(args)
     if args.auth != "none":
         guard(server, factory, args)

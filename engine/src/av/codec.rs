@@ -104,6 +104,18 @@ impl Codec {
         Ok(())
     }
 
+    /// The context's out-of-band headers: an encoder's, once it is open.
+    pub(super) fn extradata(&mut self) -> &[u8] {
+        let settings = self.settings();
+        match usize::try_from(settings.extradata_size) {
+            // SAFETY: FFmpeg keeps as many bytes there for as long as the context is not changed.
+            Ok(length) if !settings.extradata.is_null() => unsafe {
+                std::slice::from_raw_parts(settings.extradata, length)
+            },
+            _ => &[],
+        }
+    }
+
     /// Makes the codec work on surfaces from the pool of `example`.
     pub(super) fn set_pool(&mut self, example: &Frame) -> Result<()> {
         // SAFETY: the field is null or a reference that lives as long as `example` is not changed.

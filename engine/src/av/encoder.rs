@@ -339,6 +339,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_device_that_keeps_pictures_back_is_noticed() {
+        let mut device = OnDevice { pool: None, wait: WaitClock::default(), pending: 0, last: None };
+        let found = (0..10).find_map(|_| device.sent().err());
+        assert!(matches!(found, Some(Error::Silent(Silence::Missing, _))));
+        assert_eq!(device.pending, OnDevice::MOST_PENDING + 1);
+    }
+
+    #[test]
     fn quality_runs_from_blocky_to_transparent() {
         assert_eq!(quantiser(1), 45.0);
         assert_eq!(quantiser(100), 15.0);

@@ -32,14 +32,6 @@ impl Graph {
         filters.connect(source, steps, c"buffersink")
     }
 
-    /// Filters for sound that `description`, options of `abuffer`, describes.
-    pub(super) fn of_sound(description: &CStr, steps: &[Step]) -> Result<Self> {
-        let filters = Filters::new()?;
-        let source = filters.add(c"abuffer")?;
-        initialise(source, Some(description))?;
-        filters.connect(source, steps, c"abuffersink")
-    }
-
     /// Feeds one frame, whose references are taken over; `None` ends the stream.
     pub(super) fn send(&mut self, input: Option<&mut Frame>) -> Result<()> {
         let frame = input.map_or(ptr::null_mut(), Frame::as_mut_ptr);
@@ -156,4 +148,9 @@ fn link(from: NonNull<ffi::AVFilterContext>, to: NonNull<ffi::AVFilterContext>) 
     // SAFETY: both filters are initialised, belong to one graph and have a free pad 0.
     check("link filters", unsafe { ffi::avfilter_link(from.as_ptr(), 0, to.as_ptr(), 0) })?;
     Ok(())
+}
+
+/// An option's text, in which a NUL is not possible for what is written here.
+pub(super) fn option(text: String) -> CString {
+    CString::new(text).unwrap_or_default()
 }

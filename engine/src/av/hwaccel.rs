@@ -39,10 +39,7 @@ pub(super) struct Hwaccel {
     is_refused: Arc<AtomicBool>,
     errors: u32,
     good: u32,
-    without_picture: u32,
-    /// Access units since the last keyframe that no picture has come of yet.
-    missing: u32,
-    size: Geometry,
+    balance: Balance,
 }
 
 impl Hwaccel {
@@ -56,7 +53,7 @@ impl Hwaccel {
         settings.get_format = Some(choose_format);
         settings.extra_hw_frames = SPARE_SURFACES;
         let device = Rc::clone(device);
-        Ok(Self { device, is_refused, errors: 0, good: 0, without_picture: 0, missing: 0, size })
+        Ok(Self { device, is_refused, errors: 0, good: 0, balance: Balance::new(size) })
     }
 
     /// Takes note of an access unit with slices that the decoder took, and of a keyframe, with which the count of what is
@@ -65,13 +62,7 @@ impl Hwaccel {
     /// # Errors
     /// [`Error::Silent`] if pictures are long overdue.
     pub(super) fn sent(&mut self, kind: Sent) -> Result<()> {
-        self.without_picture += 1;
-        self.missing = if kind == Sent::Keyframe { 1 } else { self.missing + 1 };
-        if self.without_picture <= MOST_WITHOUT_PICTURE && self.missing <= MOST_MISSING {
-            return Ok(());
-        }
-        let (path, missing) = (self.device.path(), self.missing.max(self.without_picture));
-        Err(Error::Silent(Silence::Missing, format!("{path} gave {missing} pictures fewer than went in")))
+        self.balance.sent(kind).map_err(|silence| self.is_silent(silence))
     }
 
     /// Takes note of a picture.
@@ -85,19 +76,17 @@ impl Hwaccel {
                 self.device.path()
             )));
         }
-        if frame.size() != self.size {
-            let message =
-                format!("{} gave a picture of {} where {} is due", self.device.path(), frame.size(), self.size);
-            return Err(Error::Silent(Silence::WrongSize, message));
-        }
-        self.without_picture = 0;
-        // Two access units may be the fields of one picture.
-        self.missing = self.missing.saturating_sub(if frame.is_interlaced() { 2 } else { 1 });
+        let units = if frame.is_interlaced() { 2 } else { 1 };
+        self.balance.received(frame.size(), units).map_err(|silence| self.is_silent(silence))?;
         self.good += 1;
         if self.good >= FORGIVEN_AFTER {
             (self.good, self.errors) = (0, 0);
         }
         Ok(())
+    }
+
+    fn is_silent(&self, (silence, what): (Silence, String)) -> Error {
+        Error::Silent(silence, format!("{} gave {what}", self.device.path()))
     }
 
     /// Judges what a call of the codec gave: errors that are not the device's are passed on.
@@ -116,6 +105,42 @@ impl Hwaccel {
             }
         }
         error
+    }
+}
+
+/// Pictures that went in against those that came out.
+#[derive(Debug)]
+struct Balance {
+    size: Geometry,
+    without_picture: u32,
+    /// Access units since the last keyframe that no picture has come of yet.
+    missing: u32,
+}
+
+impl Balance {
+    fn new(size: Geometry) -> Self {
+        Self { size, without_picture: 0, missing: 0 }
+    }
+
+    /// Takes note of an access unit; says so if pictures are long overdue.
+    fn sent(&mut self, kind: Sent) -> Result<(), (Silence, String)> {
+        self.without_picture += 1;
+        self.missing = if kind == Sent::Keyframe { 1 } else { self.missing + 1 };
+        if self.without_picture <= MOST_WITHOUT_PICTURE && self.missing <= MOST_MISSING {
+            return Ok(());
+        }
+        let missing = self.missing.max(self.without_picture);
+        Err((Silence::Missing, format!("{missing} pictures fewer than went in")))
+    }
+
+    /// Takes note of a picture of `size` that came of so many access units: two may be its fields.
+    fn received(&mut self, size: Geometry, units: u32) -> Result<(), (Silence, String)> {
+        if size != self.size {
+            return Err((Silence::WrongSize, format!("a picture of {size} where {} is due", self.size)));
+        }
+        self.without_picture = 0;
+        self.missing = self.missing.saturating_sub(units);
+        Ok(())
     }
 }
 
@@ -141,4 +166,48 @@ unsafe extern "C" fn choose_format(context: *mut ffi::AVCodecContext, offered: *
         is_refused.store(true, Ordering::Relaxed);
     }
     AVPixelFormat::AV_PIX_FMT_NONE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size() -> Geometry {
+        Geometry::new(320, 180)
+    }
+
+    #[test]
+    fn pictures_that_never_come_are_missed_and_reordering_is_not() {
+        let mut balance = Balance::new(size());
+        balance.sent(Sent::Keyframe).unwrap();
+        for _ in 0..16 {
+            balance.sent(Sent::Other).unwrap();
+        }
+        for _ in 0..500 {
+            balance.received(size(), 1).unwrap();
+            balance.sent(Sent::Other).unwrap();
+        }
+        // From now on every second one is missing.
+        let found = (0..40).find_map(|count| {
+            let _ = count % 2 == 0 && balance.received(size(), 1).is_ok();
+            balance.sent(Sent::Other).err()
+        });
+        assert!(found.is_some_and(|(silence, _)| silence == Silence::Missing));
+    }
+
+    #[test]
+    fn a_device_that_gives_nothing_is_noticed_over_keyframes() {
+        let mut balance = Balance::new(size());
+        let found = (0..=MOST_WITHOUT_PICTURE).map(|_| balance.sent(Sent::Keyframe)).find_map(Result::err);
+        let (silence, what) = found.unwrap();
+        assert_eq!((silence, what.as_str()), (Silence::Missing, "37 pictures fewer than went in"));
+    }
+
+    #[test]
+    fn a_picture_of_another_size_is_wrong() {
+        let mut balance = Balance::new(size());
+        balance.sent(Sent::Keyframe).unwrap();
+        let (silence, what) = balance.received(Geometry::new(320, 192), 1).unwrap_err();
+        assert_eq!((silence, what.as_str()), (Silence::WrongSize, "a picture of 320x192 where 320x180 is due"));
+    }
 }

@@ -7,10 +7,10 @@ use std::io::Write;
 use std::ptr;
 
 use super::codec::Dictionary;
-use super::demux::TimeBase;
 use super::error::{Error, Result, check};
 use super::packet::Packet;
 use super::parameters::Parameters;
+use super::time_base::TimeBase;
 
 /// Bytes written at a time.
 const BUFFER: usize = 64 << 10;

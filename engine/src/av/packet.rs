@@ -5,8 +5,8 @@ use ffmpeg_next::ffi;
 use std::ffi::c_int;
 use std::ptr::NonNull;
 
-use super::demux::TimeBase;
 use super::error::{Error, Result, check, check_pointer};
+use super::time_base::TimeBase;
 
 /// One encoded access unit.
 pub struct Packet {
@@ -107,9 +107,19 @@ impl Packet {
     }
 
     /// Counts its times in another base.
-    pub(super) fn rescale(&mut self, from: TimeBase, to: TimeBase) {
-        // SAFETY: the packet is valid, both denominators are above 0.
+    pub fn rescale(&mut self, from: TimeBase, to: TimeBase) {
+        // SAFETY: the packet is valid, both denominators are above 0; unknown times are left alone.
         unsafe { ffi::av_packet_rescale_ts(self.raw.as_ptr(), from.raw(), to.raw()) };
+    }
+
+    /// Headers that replace those of its stream from this packet on.
+    pub(super) fn new_extradata(&self) -> Option<&[u8]> {
+        let mut size = 0;
+        let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_NEW_EXTRADATA;
+        // SAFETY: the packet is valid; the result is null or points to `size` bytes of its own.
+        let data = unsafe { ffi::av_packet_get_side_data(self.raw.as_ptr(), kind, &mut size) };
+        // SAFETY: as said; the packet is not changed while it is borrowed.
+        (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data, size) })
     }
 
     pub(super) fn as_ptr(&self) -> *const ffi::AVPacket {

@@ -106,8 +106,13 @@ impl Parameters {
         u32::try_from(self.get().sample_rate).unwrap_or(0)
     }
 
+    /// Channels of sound; 0 where the container does not say.
+    pub fn channels(&self) -> u16 {
+        u16::try_from(self.get().ch_layout.nb_channels).unwrap_or(0)
+    }
+
     /// Says what sound this is.
-    pub fn set_sound(&mut self, sample_rate: u32, channels: u8) {
+    pub fn set_sound(&mut self, sample_rate: u32, channels: u16) {
         let fields = self.get_mut();
         fields.sample_rate = sample_rate as c_int;
         // SAFETY: the layout is a valid one, which the call replaces.

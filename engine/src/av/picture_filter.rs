@@ -5,11 +5,11 @@ use ffmpeg_next::ffi::{self, AVPixelFormat};
 use std::ffi::{CStr, CString, c_int};
 
 use super::codec::Output;
-use super::demux::{TimeBase, option};
 use super::error::{Error, Result};
 use super::frame::Frame;
-use super::graph::{Graph, Step};
+use super::graph::{Graph, Step, option};
 use super::pixel::{SourceFormat, native};
+use super::time_base::TimeBase;
 
 /// The form in which pictures are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,13 +6,13 @@ use std::rc::Rc;
 
 use super::codec::{Codec, Output};
 use super::decoder::Refusal;
-use super::demux::TimeBase;
 use super::device::Device;
 use super::error::{Error, Result};
 use super::frame::Frame;
 use super::hwaccel::{Hwaccel, Sent};
 use super::packet::Packet;
 use super::parameters::Parameters;
+use super::time_base::TimeBase;
 
 /// A decoder on the calling thread.
 pub struct StreamDecoder {

@@ -1,5 +1,7 @@
 //! What the worker can be.
 
+mod adts;
+mod demux;
 mod gpu;
 mod gpu_time;
 mod job;
@@ -7,6 +9,7 @@ mod link;
 mod pattern;
 mod pixels;
 mod probe;
+mod sound;
 mod trial;
 
 use camshaft::link::{FailureKind, FromWorker, Role, ToWorker};
@@ -43,11 +46,13 @@ pub fn run(link: &mut Link) -> Result<(), End> {
         },
         Role::Job(task) => job::run(&task, gpu, link),
         Role::Pattern(source) => pattern::run(&source, link),
+        Role::Sound(task) => sound::run(&task, link),
         Role::Probe { .. } => match asked {
             Some(driver) => probe::run(driver, link),
             None => Err(protocol("a probe is of a device")),
         },
-        Role::Ingest(_) => {
+        Role::Demux(task) => demux::run(&task, link),
+        Role::Ingest(_) | Role::Fetch(_) => {
             let message = "ingest runs in 'camshaft worker ingest', not in camshaft-engine";
             Err(End::failed(FailureKind::Unsupported, message))
         }

@@ -1,13 +1,18 @@
-//! A synthetic camera: draws the test pattern and encodes it in real time.
+//! A synthetic camera: draws the test pattern and encodes it in real time, with the sound of its clapper.
+
+mod clapper;
 
 use camshaft::link::{FailureKind, FromWorker, ToWorker};
 use camshaft::media::pattern::Painter;
-use camshaft::media::{FrameRate, MAX_PIXELS, MediaTime, PacketHeader, PatternSource, RateControl, Track, WallClock};
+use camshaft::media::{
+    FrameRate, Geometry, MAX_PIXELS, MediaTime, PacketHeader, PatternSource, RateControl, Track, WallClock,
+};
 use std::time::{Duration, Instant};
 
 use super::pixels::Walls;
 use super::{End, Link};
 use crate::av::{ColorTags, Encoder, EncoderSettings, Frame, PictureKind, Tuning};
+use clapper::{Microphone, is_flash, whiten};
 
 /// Sends the pattern from number 0 on until told to stop.
 ///
@@ -16,6 +21,9 @@ use crate::av::{ColorTags, Encoder, EncoderSettings, Frame, PictureKind, Tuning}
 pub fn run(source: &PatternSource, link: &mut Link) -> Result<(), End> {
     let mut camera = Camera::open(source)?;
     link.send(&FromWorker::Ready, &[])?;
+    if let Some(microphone) = &mut camera.microphone {
+        microphone.announce(link)?;
+    }
     // Every frame has its place on one schedule, so that delays do not add up.
     let start = Instant::now();
     for number in 0u64.. {
@@ -48,11 +56,13 @@ struct Camera {
     encoder: Encoder,
     rate: FrameRate,
     walls: Walls,
+    size: Geometry,
+    microphone: Option<Microphone>,
 }
 
 impl Camera {
     fn open(source: &PatternSource) -> Result<Self, End> {
-        let PatternSource { size, fps, codec, gop, bframes, bitrate } = *source;
+        let PatternSource { size, fps, codec, gop, bframes, bitrate, audio } = *source;
         let even = size.width.is_multiple_of(2) && size.height.is_multiple_of(2);
         if size.pixels() == 0 || size.pixels() > MAX_PIXELS || !even {
             let message = format!(
@@ -75,13 +85,18 @@ impl Camera {
             color: ColorTags::UNSPECIFIED,
         })?;
         let (painter, frame) = (Painter::new(size), Frame::i420(size)?);
-        Ok(Self { painter, drawing: Vec::new(), frame, encoder, rate, walls: Walls::default() })
+        let microphone = audio.map(|codec| Microphone::open(codec, rate)).transpose()?;
+        let (drawing, walls) = (Vec::new(), Walls::default());
+        Ok(Self { painter, drawing, frame, encoder, rate, walls, size, microphone })
     }
 
     fn shoot(&mut self, number: u64, link: &mut Link) -> Result<(), End> {
         let pts = time(number, self.rate);
         self.walls.remember(pts, WallClock::now());
         self.painter.draw(number as u32, &mut self.drawing);
+        if self.microphone.is_some() && is_flash(number, self.rate) {
+            whiten(&mut self.drawing, self.size);
+        }
         self.frame.draw_i420(&self.drawing)?;
         self.encoder.encode(&self.frame, pts, PictureKind::Any)?;
         while let Some(unit) = self.encoder.receive()? {
@@ -92,7 +107,7 @@ impl Camera {
             let header = PacketHeader { track: Track::Video, pts, dts, keyframe, wall: self.walls.of(pts) };
             link.send(&FromWorker::Packet(header), &unit.data)?;
         }
-        Ok(())
+        self.microphone.as_mut().map_or(Ok(()), |microphone| microphone.record(pts, link))
     }
 }
 

@@ -5,7 +5,8 @@ use camshaft::link::{Effort, FromWorker, ToWorker};
 use camshaft::media::nal::{self, NalKind};
 use camshaft::media::pattern::Painter;
 use camshaft::media::{
-    EncodeSpec, Geometry, OutputSpec, PacketHeader, PatternSource, PixelFormat, RateControl, RenditionSpec, VideoCodec,
+    Cadence, EncodeSpec, Geometry, OutputSpec, PacketHeader, PatternSource, PixelFormat, RateControl, RenditionSpec,
+    VideoCodec,
 };
 
 use crate::support::{Clip, Worker, camera, frames, numbers, psnr, raw, record};
@@ -24,7 +25,10 @@ fn worker(clip: &Clip) -> Worker {
     let worker = Worker::pixels(&clip.config);
     worker.add(RAW, raw(PixelFormat::I420, SIZE));
     let encode = EncodeSpec { codec: VideoCodec::H264, rate_control: RateControl::Quality(50), gop: 50 };
-    worker.add(ENCODED, RenditionSpec { crop: None, size: SIZE, fps: None, output: OutputSpec::Encode(encode) });
+    worker.add(
+        ENCODED,
+        RenditionSpec { crop: None, size: SIZE, cadence: Cadence::Every, output: OutputSpec::Encode(encode) },
+    );
     worker
 }
 

@@ -49,6 +49,7 @@ fn roles_of_others_are_refused() {
         connect_ms: 1,
         first_media_ms: 1,
         idle_ms: 1,
+        reach: camshaft::sandbox::Reach::default(),
     };
     let worker = Worker::begin(Role::Ingest(task));
     let (FromWorker::Failed { kind, message }, _) = worker.next() else { panic!("ingest is refused") };

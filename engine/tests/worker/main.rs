@@ -7,3 +7,4 @@ mod renditions;
 mod robustness;
 mod stills;
 mod support;
+mod thrift;

@@ -5,8 +5,8 @@ use camshaft::link::{FromWorker, RenditionId, ToWorker};
 use camshaft::media::nal::{self, NalKind};
 use camshaft::media::pattern::Painter;
 use camshaft::media::{
-    EncodeSpec, FrameRate, Geometry, MediaTime, OutputSpec, PacketHeader, PixelFormat, RateControl, RenditionSpec,
-    VideoCodec, VideoConfig,
+    Cadence, EncodeSpec, FrameRate, Geometry, MediaTime, OutputSpec, PacketHeader, PixelFormat, RateControl,
+    RenditionSpec, VideoCodec, VideoConfig,
 };
 
 use crate::support::{Clip, Worker, cropped, frames, h264_clip, number, numbers, psnr, raw};
@@ -14,12 +14,12 @@ use crate::support::{Clip, Worker, cropped, frames, h264_clip, number, numbers, 
 const SIZE: Geometry = Geometry { width: 320, height: 180 };
 
 fn at(fps: u32, spec: RenditionSpec) -> RenditionSpec {
-    RenditionSpec { fps: FrameRate::new(fps, 1), ..spec }
+    RenditionSpec { cadence: FrameRate::new(fps, 1).map_or(Cadence::Every, Cadence::Fps), ..spec }
 }
 
 fn encode(codec: VideoCodec, size: Geometry, rate_control: RateControl) -> RenditionSpec {
     let output = OutputSpec::Encode(EncodeSpec { codec, rate_control, gop: 10 });
-    RenditionSpec { crop: None, size, fps: None, output }
+    RenditionSpec { crop: None, size, cadence: Cadence::Every, output }
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn what_cannot_be_made_fails_alone() {
     worker.add(1, good);
     worker.add(2, raw(PixelFormat::Gray, Geometry::new(50_000, 50_000)));
     worker.add(3, raw(PixelFormat::Gray, Geometry::new(0, 10)));
-    worker.add(4, RenditionSpec { fps: Some(FrameRate { num: 1, den: 0 }), ..good });
+    worker.add(4, RenditionSpec { cadence: Cadence::Fps(FrameRate { num: 1, den: 0 }), ..good });
     for expected in [2, 3, 4] {
         let (message, _) = worker.next();
         assert!(matches!(message, FromWorker::RenditionFailed { id, .. } if id == expected), "{message:?}");

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use camshaft::link::{FromWorker, ToWorker};
 use camshaft::media::FrameHeader;
 use camshaft::media::pattern::read_number;
-use camshaft::media::{Crop, Geometry, MediaTime, OutputSpec, RenditionSpec, StillSpec};
+use camshaft::media::{Cadence, Crop, Geometry, MediaTime, OutputSpec, RenditionSpec, StillSpec};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -44,7 +44,8 @@ fn a_jpeg_rendition_is_one_full_range_jpeg_a_picture() {
     let worker = Worker::pixels(&clip.config);
     let size = Geometry::new(161, 90);
     for (id, quality, size) in [(1, 90, SIZE), (2, 20, SIZE), (3, 90, size)] {
-        worker.add(id, RenditionSpec { crop: None, size, fps: None, output: OutputSpec::Jpeg { quality } });
+        worker
+            .add(id, RenditionSpec { crop: None, size, cadence: Cadence::Every, output: OutputSpec::Jpeg { quality } });
     }
     let out = worker.play(&clip);
     let (fine, coarse, small) = (frames(&out, 1), frames(&out, 2), frames(&out, 3));

@@ -5,7 +5,7 @@ use camshaft::link::{FromWorker, PixelsTask, RenditionId, Role, ToWorker, wire};
 use camshaft::media::FrameHeader;
 use camshaft::media::pattern::{Painter, read_number};
 use camshaft::media::{
-    Crop, FrameRate, Geometry, MediaTime, OutputSpec, PacketHeader, PatternSource, PixelFormat, RenditionSpec,
+    Cadence, Crop, FrameRate, Geometry, MediaTime, OutputSpec, PacketHeader, PatternSource, PixelFormat, RenditionSpec,
     VideoCodec, VideoConfig, nal,
 };
 use camshaft::plan::{Backend, Candidate};
@@ -166,7 +166,7 @@ pub const FPS: FrameRate = FrameRate { num: 25, den: 1 };
 
 /// A camera of that size whose pictures decode to nearly what was drawn.
 pub fn camera(codec: VideoCodec, size: Geometry) -> PatternSource {
-    PatternSource { size, fps: FPS, codec, gop: 12, bframes: 0, bitrate: 4_000_000 }
+    PatternSource { size, fps: FPS, codec, gop: 12, bframes: 0, bitrate: 4_000_000, audio: None }
 }
 
 /// `count` packets of the camera, recorded eight times as fast as it says.
@@ -197,7 +197,7 @@ pub fn in_band(config: &VideoConfig) -> Bytes {
 }
 
 pub fn raw(format: PixelFormat, size: Geometry) -> RenditionSpec {
-    RenditionSpec { crop: None, size, fps: None, output: OutputSpec::Raw(format) }
+    RenditionSpec { crop: None, size, cadence: Cadence::Every, output: OutputSpec::Raw(format) }
 }
 
 pub fn cropped(spec: RenditionSpec, width: u32, height: u32, x: u32, y: u32) -> RenditionSpec {

@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 use crate::link::{FromWorker, PixelsTask, Program, Programs, Role, Spawner, ToWorker, Worker, WorkerEvent, usage};
 use crate::media::nal::{self, NalKind};
 use crate::media::{
-    EncodeSpec, FrameRate, Geometry, MediaTime, OutputSpec, PacketHeader, PixelFormat, RateControl, RenditionSpec,
-    Track, VideoCodec, VideoConfig, WallClock, parse_parameter_sets,
+    Cadence, EncodeSpec, FrameRate, Geometry, MediaTime, OutputSpec, PacketHeader, PixelFormat, RateControl,
+    RenditionSpec, Track, VideoCodec, VideoConfig, WallClock, parse_parameter_sets,
 };
 use crate::plan::{Candidate, Capabilities, Codec, DeviceChoice, Input, Job, Policy, Rate, Scale, plan};
 
@@ -46,16 +46,19 @@ pub struct Line {
 
 /// What is measured: the work's name, and what is to be made.
 fn works() -> [(&'static str, Option<RenditionSpec>); 4] {
-    let made = |size, fps, output| Some(RenditionSpec { crop: None, size, fps, output });
+    let made = |size, cadence, output| Some(RenditionSpec { crop: None, size, cadence, output });
     let h264 = |bits| {
         let rate_control = RateControl::Bitrate(bits);
         OutputSpec::Encode(EncodeSpec { codec: VideoCodec::H264, rate_control, gop: 2 * RATE })
     };
     [
         ("decode", None),
-        ("decode, 720p raw at 5 fps", made(SMALL, FrameRate::new(5, 1), OutputSpec::Raw(PixelFormat::I420))),
-        ("decode, 1080p encode", made(WHOLE, None, h264(4_000_000))),
-        ("decode, 720p encode", made(SMALL, None, h264(2_000_000))),
+        (
+            "decode, 720p raw at 5 fps",
+            made(SMALL, Cadence::Fps(FrameRate { num: 5, den: 1 }), OutputSpec::Raw(PixelFormat::I420)),
+        ),
+        ("decode, 1080p encode", made(WHOLE, Cadence::Every, h264(4_000_000))),
+        ("decode, 720p encode", made(SMALL, Cadence::Every, h264(2_000_000))),
     ]
 }
 

@@ -1,8 +1,10 @@
 //! What `live.{ext}` can be, and what each form carries.
 
+use super::sound::SoundContainer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::query::OutputKind;
 use crate::media::{OutputRequest, PixelFormat, VideoCodec};
+use crate::output::Carrier;
 
 /// The form of a live response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +54,6 @@ const ALL: [(&str, Container); 9] = [
     ("m3u8", Container::Hls),
 ];
 
-/// Part of the contract, refused by name until it works.
-const NOT_BUILT: [&str; 1] = ["wav"];
-
 impl Container {
     /// The form of `live.{extension}`.
     ///
@@ -64,16 +63,25 @@ impl Container {
         if let Some((_, container)) = ALL.iter().find(|(name, _)| *name == extension) {
             return Ok(*container);
         }
-        let known = ALL.map(|(name, _)| name).join(", ");
-        let problem = if NOT_BUILT.contains(&extension) { "is not built yet" } else { "is not known" };
+        let names: Vec<&str> =
+            ALL.iter().map(|(name, _)| *name).chain(SoundContainer::ALL.map(|(name, _)| name)).collect();
         let extension: String = extension.chars().take(20).collect();
-        let message = format!("live.{} {problem}; there are {known}", extension.escape_debug());
+        let message = format!("live.{} is not known; there are {}", extension.escape_debug(), names.join(", "));
         Err(Error::new(ErrorKind::NotFound, message))
     }
 
     /// Its extension.
     pub fn extension(self) -> &'static str {
         ALL.iter().find(|(_, container)| *container == self).map_or("", |(name, _)| name)
+    }
+
+    /// Its place for sound, if it has one.
+    pub fn carrier(self) -> Option<Carrier> {
+        match self {
+            Self::Packets(PacketContainer::Mp4) | Self::Hls => Some(Carrier::Mp4),
+            Self::Packets(PacketContainer::Ts) => Some(Carrier::Ts),
+            Self::Packets(PacketContainer::AnnexB(_)) | Self::Pictures(_) => None,
+        }
     }
 
     /// The form in which it needs its pictures.

@@ -11,8 +11,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::check_audio;
-use super::container::PacketContainer;
 use super::request::Awaited;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::error::{ErrorBody, Failure};
@@ -20,8 +18,7 @@ use crate::http::{ApiState, media_headers, stream_id};
 use crate::media::RenditionRequest;
 use crate::output::hls::{Resource, Window, playlist};
 use crate::plan::Policy;
-use crate::query::Audio;
-use crate::stream::{HlsSession, HlsSource, Stream};
+use crate::stream::{HlsSession, HlsSource, SoundRequest, Stream};
 
 /// The longest wait for the first segment; what holds it up says so itself before.
 const FIRST: Duration = Duration::from_secs(30);
@@ -31,16 +28,13 @@ const TARGETS: u64 = 3;
 /// The playlist of a copy.
 ///
 /// # Errors
-/// Those of [`Stream::copy`]; [`crate::error::ErrorKind::Impossible`] if MP4 does not carry the sound that is required.
-pub(super) async fn copy(stream: &Arc<Stream>, audio: Audio, awaited: Option<Awaited>) -> Result<Response> {
-    let source = if audio == Audio::None { HlsSource::SilentCopy } else { HlsSource::Copy };
-    let session = stream.hls(source);
-    let response = answer(&session, awaited).await?;
-    match stream.audio() {
-        Some(config) if audio == Audio::Required => check_audio(PacketContainer::Mp4, &config)?,
-        _ => {}
-    }
-    Ok(response)
+/// Those of [`Stream::copy`].
+pub(super) async fn copy(
+    stream: &Arc<Stream>,
+    sound: Option<SoundRequest>,
+    awaited: Option<Awaited>,
+) -> Result<Response> {
+    answer(&stream.hls(HlsSource::Copy(sound)), awaited).await
 }
 
 /// The playlist of an encode.
@@ -51,9 +45,10 @@ pub(super) async fn rendition(
     stream: &Arc<Stream>,
     request: RenditionRequest,
     policy: Policy,
+    sound: Option<SoundRequest>,
     awaited: Option<Awaited>,
 ) -> Result<Response> {
-    answer(&stream.hls(HlsSource::Rendition(request, policy)), awaited).await
+    answer(&stream.hls(HlsSource::Rendition(request, policy, sound)), awaited).await
 }
 
 async fn answer(session: &HlsSession, awaited: Option<Awaited>) -> Result<Response> {

@@ -3,6 +3,7 @@
 mod container;
 pub(super) mod hls;
 mod request;
+mod sound;
 
 use axum::extract::{Path, RawQuery, State, rejection::PathRejection};
 use axum::http::{HeaderMap, HeaderValue};
@@ -10,14 +11,15 @@ use axum::response::Response;
 
 use self::container::{Container, PacketContainer, PictureContainer};
 use self::request::LiveRequest;
+use self::sound::SoundContainer;
 use super::error::{ErrorBody, Failure};
 use super::{ApiState, body, stream_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::media::{AudioConfig, FrameRate, OutputSpec, RenditionRequest, RenditionSpec, VideoCodec, VideoConfig};
 use crate::output::{AnnexB, Fmp4, FrameParts, FrameWriter, Mjpeg, MpegTs, PacketMuxer, ParameterSets, RawFrames, Y4m};
 use crate::plan::Policy;
-use crate::query::{Audio, Media};
-use crate::stream::Stream;
+use crate::query::Media;
+use crate::stream::{SoundRequest, Stream};
 
 /// Live media: joins at once, ends when the client goes.
 ///
@@ -25,23 +27,28 @@ use crate::stream::Stream;
 /// one, or with `codec`, they are encoded anew; `mjpeg` is a copy if the camera sends JPEGs. `y4m`, `raw`, `frames` and
 /// `mjpeg` are pictures. Equal requests share one
 /// rendition. A parameter that does not fit the extension is an error.
+///
+/// `mp4`, `ts` and `m3u8` come with the camera's sound, as AAC where they cannot carry it as it is. `wav` and `s16le` are
+/// sound alone, samples of 16 bits for detectors.
 #[utoipa::path(
     get, path = "/v1/streams/{id}/live.{ext}", tag = "media",
     params(
         ("id" = String, Path, description = "Stream id"),
-        ("ext" = String, Path, description = "mp4, ts, m3u8, h264, h265, y4m, raw, frames or mjpeg"),
+        ("ext" = String, Path, description = "mp4, ts, m3u8, h264, h265, y4m, raw, frames, mjpeg, wav or s16le"),
         ("codec" = Option<String>, Query, description = "copy, h264, hevc (or h265); mjpeg for mjpeg and frames"),
         ("format" = Option<String>, Query, description = "i420 (default), nv12, gray, rgb24, bgr24; jpeg for frames"),
         ("width" = Option<u32>, Query, description = "Pixels, 1 to 8192; short form w. One side keeps the aspect ratio"),
         ("height" = Option<u32>, Query, description = "Pixels, 1 to 8192; short form h"),
-        ("fps" = Option<String>, Query, description = "Frames a second, such as 5, 12.5 or 30000/1001"),
+        ("fps" = Option<String>, Query, description = "Frames a second, such as 5, 12.5 or 30000/1001, or keyframes"),
         ("crop" = Option<String>, Query, description = "W:H:X:Y in source pixels, cut out before scaling"),
         ("bitrate" = Option<String>, Query, description = "Bits a second of an encode, such as 2M or 800k"),
         ("quality" = Option<u8>, Query, description = "1 to 100, of JPEGs or of an encode; short form q"),
         ("gop" = Option<u32>, Query, description = "Frames from IDR to IDR of an encode, 1 to 1000"),
         ("policy" = Option<String>, Query, description = "prefer-hardware, require-hardware or software"),
         ("rendition" = Option<String>, Query, description = "A rendition of the configuration, in place of the above"),
-        ("audio" = Option<String>, Query, description = "copy or none, for copies in mp4, ts and m3u8"),
+        ("audio" = Option<String>, Query, description = "mp4, ts and m3u8: copy (default; AAC where the form cannot carry the camera's codec), aac or none"),
+        ("rate" = Option<u32>, Query, description = "wav and s16le: samples a second, 8000 to 48000; 16000 by default"),
+        ("channels" = Option<u16>, Query, description = "wav and s16le: 1 (default) or 2"),
         ("_HLS_msn" = Option<u64>, Query, description = "m3u8: wait for this segment (RFC 8216bis §6.2.5.2)"),
         ("_HLS_part" = Option<u64>, Query, description = "m3u8: wait for this part of it"),
     ),
@@ -51,11 +58,11 @@ use crate::stream::Stream;
             content(
                 (Vec<u8> = "video/mp4"), (Vec<u8> = "video/mp2t"), (String = "application/vnd.apple.mpegurl"), (Vec<u8> = "video/h264"), (Vec<u8> = "video/h265"),
                 (Vec<u8> = "video/x-yuv4mpeg"), (Vec<u8> = "application/octet-stream"),
-                (Vec<u8> = "multipart/x-mixed-replace"),
+                (Vec<u8> = "multipart/x-mixed-replace"), (Vec<u8> = "audio/wav"),
             )),
         (status = 400, description = "A parameter is unknown, malformed, or does not fit", body = ErrorBody),
         (status = 404, description = "No such stream, rendition or extension", body = ErrorBody),
-        (status = 422, description = "Past a limit, or not in this camera's codec", body = ErrorBody),
+        (status = 422, description = "Past a limit, not in this camera's codec, or sound of a camera that has none", body = ErrorBody),
         (status = 503, description = "The camera is away; see Retry-After", body = ErrorBody),
     )
 )]
@@ -66,14 +73,18 @@ pub(super) async fn live(
 ) -> Result<Response, Failure> {
     let Path((id, extension)) = path?;
     let id = stream_id(&id)?;
-    let LiveRequest { container, media, awaited } = LiveRequest::parse(&extension, query.as_deref())?;
+    if let Some(container) = SoundContainer::from_extension(&extension) {
+        let spec = sound::parse(query.as_deref())?;
+        return Ok(container.live(&state, &*state.streams.get(&id)?, spec).await?);
+    }
+    let LiveRequest { container, media, sound, awaited } = LiveRequest::parse(&extension, query.as_deref())?;
     let stream = state.streams.get(&id)?;
     let (request, policy) = match media {
-        Media::Copy(audio) if container == Container::Hls => return Ok(hls::copy(&stream, audio, awaited).await?),
-        Media::Copy(audio) => return Ok(copy(&state, &stream, container, audio).await?),
+        Media::Copy if container == Container::Hls => return Ok(hls::copy(&stream, sound, awaited).await?),
+        Media::Copy => return Ok(copy(&state, &stream, container, sound).await?),
         Media::Rendition(request, policy) => (request, policy),
         Media::CamerasOr(request) => {
-            let media = stream.copy().await?;
+            let media = stream.copy(None).await?;
             if media.video.codec == VideoCodec::Mjpeg {
                 return Ok(body::packets(media, Box::new(Mjpeg), &state.delivery).await?);
             }
@@ -83,9 +94,13 @@ pub(super) async fn live(
     };
     let policy = policy.unwrap_or_else(|| stream.policy());
     Ok(match container {
-        Container::Packets(container) => encoded(&state, &stream, container, request, policy).await?,
+        Container::Packets(container) => {
+            let media = stream.encoded(request, policy, sound).await?;
+            let muxer = muxer(container, &media.video, media.audio.as_deref(), ParameterSets::InBand)?;
+            body::packets(media, muxer, &state.delivery).await?
+        }
         Container::Pictures(container) => pictures(&state, &stream, container, request, policy).await?,
-        Container::Hls => hls::rendition(&stream, request, policy, awaited).await?,
+        Container::Hls => hls::rendition(&stream, request, policy, sound, awaited).await?,
     })
 }
 
@@ -96,36 +111,22 @@ fn named_rendition(stream: &Stream, name: &str, container: Container) -> Result<
     Ok(request)
 }
 
-async fn copy(state: &ApiState, stream: &Stream, container: Container, audio: Audio) -> Result<Response> {
+async fn copy(
+    state: &ApiState,
+    stream: &Stream,
+    container: Container,
+    sound: Option<SoundRequest>,
+) -> Result<Response> {
     let media = match container {
         // ffmpeg reads five seconds of any transport stream before it shows a picture: they are better there at once.
-        Container::Packets(PacketContainer::Ts) => stream.copy_with_history().await?,
-        _ => stream.copy().await?,
+        Container::Packets(PacketContainer::Ts) => stream.copy_with_history(sound).await?,
+        _ => stream.copy(sound).await?,
     };
     check_codec(container, &media.video)?;
     let Container::Packets(container) = container else {
         return body::packets(media, Box::new(Mjpeg), &state.delivery).await;
     };
-    let taken = match audio {
-        Audio::None => None,
-        Audio::Fitting | Audio::Required => media.audio.as_deref(),
-    };
-    if let (Audio::Required, Some(config)) = (audio, taken) {
-        check_audio(container, config)?;
-    }
-    let muxer = muxer(container, &media.video, taken, ParameterSets::OutOfBand)?;
-    body::packets(media, muxer, &state.delivery).await
-}
-
-async fn encoded(
-    state: &ApiState,
-    stream: &Stream,
-    container: PacketContainer,
-    request: RenditionRequest,
-    policy: Policy,
-) -> Result<Response> {
-    let media = stream.encoded(request, policy).await?;
-    let muxer = muxer(container, &media.video, None, ParameterSets::InBand)?;
+    let muxer = muxer(container, &media.video, media.audio.as_deref(), ParameterSets::OutOfBand)?;
     body::packets(media, muxer, &state.delivery).await
 }
 
@@ -167,20 +168,6 @@ fn check_codec(container: Container, video: &VideoConfig) -> Result<()> {
         copying.extension(),
         encode.name(),
     );
-    Err(Error::new(ErrorKind::Impossible, message))
-}
-
-fn check_audio(container: PacketContainer, audio: &AudioConfig) -> Result<()> {
-    let carried = match container {
-        PacketContainer::Mp4 => Fmp4::carries_audio(audio),
-        PacketContainer::Ts => MpegTs::carries_audio(audio),
-        PacketContainer::AnnexB(_) => AnnexB::carries_audio(audio),
-    };
-    if carried {
-        return Ok(());
-    }
-    let (codec, extension) = (audio.codec.name(), Container::Packets(container).extension());
-    let message = format!("the camera's {codec} has no place in live.{extension}: remove audio=copy");
     Err(Error::new(ErrorKind::Impossible, message))
 }
 

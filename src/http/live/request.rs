@@ -1,10 +1,11 @@
 //! What a live URL asks for, read as a whole before anything starts.
 
-use super::container::{Container, PacketContainer, PictureContainer};
+use super::container::{Container, PictureContainer};
 use crate::error::Result;
 use crate::media::query::RenditionParams;
-use crate::media::{OutputRequest, RenditionRequest};
-use crate::query::{Audio, Media, MediaParams, Query, refuse_sound_of_encodes};
+use crate::media::{AudioRequest, OutputRequest, RenditionRequest};
+use crate::query::{Media, MediaParams, Query};
+use crate::stream::SoundRequest;
 
 /// A live response, as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct LiveRequest {
     pub container: Container,
     /// What fills it.
     pub media: Media,
+    /// The sound beside it; `None` where the form has no place for any.
+    pub sound: Option<SoundRequest>,
     /// What a playlist must have reached before it is sent.
     pub awaited: Option<Awaited>,
 }
@@ -51,8 +54,8 @@ impl LiveRequest {
             JPEGS => asked.copy_if_said_or_rendition(&mut query, make),
             Container::Pictures(_) => asked.rendition(&mut query, make),
         };
-        check_audio(&mut query, container, media.as_ref(), audio);
-        query.finish(media.map(|media| Self { container, media, awaited }))
+        let sound = sound(&mut query, container, audio);
+        query.finish(media.map(|media| Self { container, media, sound, awaited }))
     }
 }
 
@@ -65,15 +68,12 @@ fn rendition(query: &mut Query, container: Container, params: &RenditionParams) 
     Some(request)
 }
 
-fn check_audio(query: &mut Query, container: Container, media: Option<&Media>, audio: Option<Audio>) {
-    let has_place =
-        matches!(container, Container::Packets(PacketContainer::Mp4 | PacketContainer::Ts) | Container::Hls);
-    match audio {
-        Some(_) if !has_place => {
-            query.refuse("audio", format!("has no place in live.{}: remove it", container.extension()));
-        }
-        _ => refuse_sound_of_encodes(query, media, audio),
+fn sound(query: &mut Query, container: Container, audio: Option<AudioRequest>) -> Option<SoundRequest> {
+    let carrier = container.carrier();
+    if audio.is_some() && carrier.is_none() {
+        query.refuse("audio", format!("has no place in live.{}: remove it", container.extension()));
     }
+    carrier.map(|carrier| SoundRequest { audio: audio.unwrap_or_default(), carrier })
 }
 
 fn take_awaited(query: &mut Query, container: Container) -> Option<Awaited> {
@@ -98,6 +98,7 @@ fn parse_number(text: &str) -> Result<u64, String> {
 mod tests {
     use super::*;
     use crate::media::{FrameRate, PixelFormat, VideoCodec};
+    use crate::output::Carrier;
     use crate::plan::Policy;
 
     fn media(extension: &str, query: &str) -> Media {
@@ -114,12 +115,10 @@ mod tests {
     #[test]
     fn packets_are_copied_unless_pixels_are_asked_for() {
         for extension in ["mp4", "ts", "m3u8", "h264", "h265"] {
-            assert_eq!(LiveRequest::parse(extension, None).unwrap().media, Media::Copy(Audio::Fitting));
-            assert_eq!(media(extension, "codec=copy"), Media::Copy(Audio::Fitting));
+            assert_eq!(LiveRequest::parse(extension, None).unwrap().media, Media::Copy);
+            assert_eq!(media(extension, "codec=copy"), Media::Copy);
         }
-        assert_eq!(media("ts", "audio=none"), Media::Copy(Audio::None));
-        assert_eq!(media("mp4", "audio=copy"), Media::Copy(Audio::Required));
-        assert_eq!(media("mjpeg", "codec=copy"), Media::Copy(Audio::Fitting));
+        assert_eq!(media("mjpeg", "codec=copy"), Media::Copy);
         assert!(matches!(media("mjpeg", ""), Media::CamerasOr(_)));
         assert!(matches!(media("mjpeg", "quality=80"), Media::Rendition(..)));
         assert!(matches!(media("mjpeg", "policy=software"), Media::Rendition(..)));
@@ -131,6 +130,17 @@ mod tests {
     }
 
     #[test]
+    fn sound_comes_along_where_there_is_a_place_for_it() {
+        let sound = |extension, query| LiveRequest::parse(extension, Some(query)).unwrap().sound;
+        let request = |audio, carrier| Some(SoundRequest { audio, carrier });
+        assert_eq!(sound("ts", "audio=none"), request(AudioRequest::None, Carrier::Ts));
+        assert_eq!(sound("mp4", ""), request(AudioRequest::Copy, Carrier::Mp4));
+        assert_eq!(sound("m3u8", "width=640&audio=aac"), request(AudioRequest::Aac, Carrier::Mp4));
+        assert_eq!(sound("h264", ""), None);
+        assert_eq!(sound("y4m", ""), None);
+    }
+
+    #[test]
     fn pictures_are_never_copies() {
         assert_eq!(output("y4m", ""), OutputRequest::Raw(PixelFormat::I420));
         assert_eq!(output("raw", "format=nv12"), OutputRequest::Raw(PixelFormat::Nv12));
@@ -139,7 +149,10 @@ mod tests {
         let Media::Rendition(request, policy) = media("y4m", "width=1280&h=720&fps=5&policy=software") else {
             panic!()
         };
-        assert_eq!((request.width, request.height, request.fps), (Some(1280), Some(720), FrameRate::new(5, 1)));
+        assert_eq!(
+            (request.width, request.height, request.cadence.grid()),
+            (Some(1280), Some(720), FrameRate::new(5, 1))
+        );
         assert_eq!(policy, Some(Policy::Software));
         assert_eq!(media("y4m", "rendition=detect"), Media::Named("detect".into(), None));
     }
@@ -148,7 +161,6 @@ mod tests {
     fn what_is_refused_and_how() {
         let cases = [
             "mkv?",
-            "wav?width=5",
             "mp4?widht=640",
             "mp4?colour=red",
             "mp4?width=0&w=5&fps=x",
@@ -157,9 +169,7 @@ mod tests {
             "mp4?format=i420",
             "mp4?policy=software",
             "mp4?policy=fast&width=5",
-            "mp4?audio=aac",
             "mp4?audio=loud",
-            "mp4?width=640&audio=copy",
             "h264?audio=none",
             "h264?codec=hevc",
             "h265?codec=h264&policy=software",
@@ -181,7 +191,6 @@ mod tests {
             "m3u8?_HLS_msn=x",
             "m3u8?_HLS_part=1",
             "m3u8?codec=mjpeg",
-            "m3u8?width=640&audio=copy",
         ];
         let report = cases.map(|case| {
             let (extension, query) = case.split_once('?').unwrap();

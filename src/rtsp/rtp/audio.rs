@@ -1,4 +1,4 @@
-//! AAC (RFC 3640) and G.711 (RFC 3551).
+//! AAC (RFC 3640), G.711 (RFC 3551) and Opus (RFC 7587).
 
 use super::{Emit, Fragment, PAYLOAD_MAX};
 
@@ -24,5 +24,12 @@ pub(super) fn g711(samples: &[u8], channels: u16, emit: &mut Emit) {
     let size = (PAYLOAD_MAX / channels).max(1) * channels;
     for (index, part) in samples.chunks(size).enumerate() {
         emit(Fragment { head: &[], body: part, later: (index * size / channels) as u32 });
+    }
+}
+
+/// One packet each (RFC 7587 §4.2); one that is past what a network carries is left out.
+pub(super) fn opus(packet: &[u8], emit: &mut Emit) {
+    if packet.len() <= PAYLOAD_MAX {
+        emit(Fragment { head: &[], body: packet, later: 0 });
     }
 }

@@ -37,6 +37,8 @@ pub enum Format {
         /// Samples that share a moment.
         channels: u16,
     },
+    /// RFC 7587.
+    Opus,
 }
 
 /// A part of an access unit that fills one packet.
@@ -111,9 +113,10 @@ impl Sender {
             Format::Jpeg => jpeg::fragments(data, &mut emit)?,
             Format::Aac => audio::aac(data, &mut emit),
             Format::G711 { channels } => audio::g711(data, channels, &mut emit),
+            Format::Opus => audio::opus(data, &mut emit),
         }
-        // G.711's marker begins a talkspurt (RFC 3551 §4.1), and there is no silence here.
-        if let (Some(last), false) = (last, matches!(format, Format::G711 { .. })) {
+        // Their marker begins a talkspurt (RFC 3551 §4.1, RFC 7587 §4.1), and there is no silence here.
+        if let (Some(last), false) = (last, matches!(format, Format::G711 { .. } | Format::Opus)) {
             let packet = out.get_mut(last..).unwrap_or_default();
             let packet = RtpPacketMut::parse(packet).map(|mut packet| packet.set_marker_bit(true));
             packet.map_err(|error| Error::internal("an RTP packet came out wrong").with_source(error))?;

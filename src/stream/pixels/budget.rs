@@ -123,7 +123,7 @@ fn cost(keys: &[RenditionKey], source: &VideoConfig, way: &Candidate, capabiliti
         // What cannot be made of this source costs nothing: it is refused elsewhere.
         let (Ok(spec), Ok(job)) = (key.request.resolve(source), stages::job(&key.request, source)) else { continue };
         let Ok(stages) = stages::stages(&job, capabilities, key.policy, &way.decode) else { continue };
-        let made = pixels_per_s(spec.size, spec.fps.unwrap_or(source_rate));
+        let made = pixels_per_s(spec.size, spec.cadence.nominal(source_rate));
         if job.scale == Scale::Needed {
             cost.add(&stages.scale, Work::Scale, made);
         }

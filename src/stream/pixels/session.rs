@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::super::rendition::Rendition;
 use super::super::status::SandboxStatus;
+use super::super::used::ProcessUse;
 use super::accel::Part;
 use super::failure::{Failure, Reason};
 use super::gpu::GpuUse;
@@ -45,6 +46,7 @@ pub struct Session {
     broken: u64,
     stills: HashMap<u32, oneshot::Sender<Option<Frame>>>,
     next_still: u32,
+    used: ProcessUse,
     gpu: GpuUse,
     /// Counts the stream on its device.
     _lease: Option<Lease>,
@@ -89,6 +91,7 @@ impl Session {
             broken: 0,
             stills: HashMap::new(),
             next_still: 0,
+            used: ProcessUse::default(),
             gpu: GpuUse::default(),
             _lease: lease,
             draining_since: None,
@@ -325,6 +328,9 @@ impl Session {
             | FromWorker::Output
             | FromWorker::Progress(_)
             | FromWorker::Finished(_)
+            | FromWorker::Container(_)
+            | FromWorker::Bytes
+            | FromWorker::EndOfBytes
             | FromWorker::Confined(_) => {
                 return Err(Failure::breach("something that only a worker of another role says"));
             }
@@ -365,15 +371,14 @@ impl Session {
     }
 
     /// Looks for hangs and for memory; once a tick.
-    pub fn look(&self) -> Result<(), Failure> {
+    pub fn look(&mut self) -> Result<(), Failure> {
         let limits = &self.setup.context.limits;
         if self.sent > self.consumed && self.due_since.is_some_and(|since| since.elapsed() >= limits.watchdog) {
             let message = format!("no progress for {:?} while input was due", limits.watchdog);
             return Err(Failure::new(Reason::Hang, message));
         }
         let Some(usage) = usage(self.worker.pid) else { return Ok(()) };
-        let metrics = &self.setup.metrics;
-        metrics.all.worker_rss_bytes.with_label_values(&[metrics.id(), "pixels"]).set(usage.rss_bytes as i64);
+        self.used.show(&self.setup.metrics, "pixels", usage);
         if usage.rss_bytes > limits.pixels_memory {
             let message = format!("memory over its limit of {} bytes", limits.pixels_memory);
             return Err(Failure::new(Reason::Memory, message));

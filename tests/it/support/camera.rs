@@ -4,6 +4,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use super::clip::Clip;
 use super::log::Log;
+use super::netns::Network;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support");
 
@@ -12,6 +13,7 @@ pub struct Camera {
     child: Child,
     /// The script ends when this closes.
     _stdin: ChildStdin,
+    address: String,
     port: u16,
 }
 
@@ -28,6 +30,16 @@ impl Camera {
         Self::run(command)
     }
 
+    /// The same on another network.
+    pub fn start_in(network: &Network, clip: &Clip) -> Self {
+        let mut command = network.command("/usr/bin/python3");
+        command.arg(format!("{SCRIPTS}/rtsp_camera.py")).args(["--address", &network.peer()]);
+        command.args(["--codec", clip.codec(), "--file"]).arg(&clip.path);
+        let mut camera = Self::run(command);
+        camera.address = network.peer();
+        camera
+    }
+
     fn run(mut command: Command) -> Self {
         command.env("CAMERA_USER", "viewer").env("CAMERA_PASSWORD", "s3cret-canary");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -36,12 +48,17 @@ impl Camera {
         let ready = log.wait("READY", |line| line.starts_with("READY "));
         let port = ready.trim_start_matches("READY ").trim().parse().unwrap();
         let stdin = child.stdin.take().unwrap();
-        Self { child, _stdin: stdin, port }
+        Self { child, _stdin: stdin, address: "127.0.0.1".to_owned(), port }
     }
 
     /// `rtsp://…` without credentials.
     pub fn url(&self) -> String {
-        format!("rtsp://127.0.0.1:{}/cam", self.port)
+        format!("rtsp://{}:{}/cam", self.address, self.port)
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The port it serves on.

@@ -53,6 +53,14 @@ impl Answer {
 }
 
 impl Camshaft {
+    /// Starts the service with its API on `address`.
+    pub fn start_at(address: &str, sections: &str, streams: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let yaml = Self::yaml(sections, streams).replacen("127.0.0.1:0", &format!("{address}:0"), 1);
+        std::fs::write(dir.path().join("camshaft.yaml"), yaml).unwrap();
+        Self::start_in(dir)
+    }
+
     /// Starts the service with these streams (the part below `streams:`, indented by two) and waits until it is ready.
     pub fn start(streams: &str) -> Self {
         Self::start_with("", streams)
@@ -67,9 +75,12 @@ impl Camshaft {
 
     /// The text of a configuration.
     pub fn yaml(sections: &str, streams: &str) -> String {
+        // Cameras of tests live on this machine.
+        let sources =
+            if sections.contains("sources:") { "" } else { "sources: { allow: [\"127.0.0.0/8\", \"::1\"] }\n" };
         let streams = if streams.trim().is_empty() { "streams: {}".to_owned() } else { format!("streams:\n{streams}") };
         format!(
-            "server: {{ http: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", rtsp: \"127.0.0.1:0\" }}\n{sections}\n{streams}\n"
+            "server: {{ http: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", rtsp: \"127.0.0.1:0\" }}\n{sources}{sections}\n{streams}\n"
         )
     }
 

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 #[path = "../../softva/src/control.rs"]
 mod control;
 
+use super::Camshaft;
 use control::ControlFile;
 pub use control::{Action, ArmedFault, Call, Counter, Escape, Fault, Object, Outcome, Times};
 
@@ -73,6 +74,21 @@ impl Gpu {
         self.control.arm(&Fault { call, after, times: Times::Sticky, action }).unwrap()
     }
 
+    /// `action` happens in the next call only.
+    pub fn break_once(&self, call: Call, action: Action) -> ArmedFault {
+        self.control.arm(&Fault { call, after: 0, times: Times::Count(1), action }).unwrap()
+    }
+
+    /// Takes the render node away from a running service.
+    pub fn unplug(server: &Camshaft) {
+        inside(server, &["umount", "--lazy", "/dev/dri/renderD128"]);
+    }
+
+    /// Gives it back.
+    pub fn plug(server: &Camshaft) {
+        inside(server, &["mount", "--bind", "/dev/null", "/dev/dri/renderD128"]);
+    }
+
     /// Has the next worker that works on the GPU attempt to break out.
     pub fn attempt(&self, escape: Escape) {
         self.control.attempt(&[escape]).unwrap();
@@ -92,4 +108,14 @@ impl Gpu {
     pub fn hits(&self, fault: ArmedFault) -> u64 {
         self.control.hits(fault).unwrap()
     }
+}
+
+/// Runs a command among the mounts that the service sees.
+fn inside(server: &Camshaft, arguments: &[&str]) {
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &server.pid().to_string(), "--mount"]);
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--preserve-credentials"]);
+    }
+    assert!(command.args(arguments).status().unwrap().success(), "{arguments:?}");
 }

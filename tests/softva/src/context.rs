@@ -128,6 +128,12 @@ impl State {
                 let _guard = target.write();
                 target.memory.clear();
             }
+            Some(Action::WrongPicture) => {
+                let _guard = target.write();
+                let wrong: Vec<u8> =
+                    target.memory.copy_out(target.memory.size()).into_iter().map(|byte| !byte).collect();
+                target.memory.copy_in(&wrong);
+            }
             Some(Action::FrozenPicture) => {
                 if let Some(previous) = &self.previous
                     && let Ok(_guards) = Surface::read_and_write(previous, &target)

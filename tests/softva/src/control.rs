@@ -187,6 +187,8 @@ pub enum Action {
     FrozenPicture,
     /// The surface is all zero, which is green; all calls succeed.
     ZeroPicture,
+    /// The surface shows the negative; all calls succeed.
+    WrongPicture,
     /// The call waits so long, then goes on.
     Block(Duration),
     /// The call never returns.
@@ -231,6 +233,7 @@ impl Action {
             Self::NeedMemoryFile => [16, 0],
             Self::NeedMemory(mebibytes) => [17, mebibytes.into()],
             Self::NeedDescriptors(count) => [18, count.into()],
+            Self::WrongPicture => [19, 0],
         }
     }
 
@@ -256,6 +259,7 @@ impl Action {
             16 => Self::NeedMemoryFile,
             17 => Self::NeedMemory(argument),
             18 => Self::NeedDescriptors(argument),
+            19 => Self::WrongPicture,
             _ => return None,
         })
     }

@@ -15,9 +15,9 @@ use camshaft::plan::Candidate;
 use std::time::{Duration, Instant};
 
 use super::{End, Gpu, Link, protocol};
-use crate::av::{self, Demuxer, Packet};
+use crate::av::{self, FileDemuxer, Packet};
 use pictures::Pictures;
-use sound::Sound;
+use sound::{Sound, Span};
 use source::{Source, Track, Video};
 use target::{Shape, Target};
 use wire::{Input, Wire};
@@ -68,8 +68,8 @@ fn open(spec: &JobSpec, wire: &Wire) -> Result<(Source, Video, Option<Track>), E
     };
     wire.tell(&FromWorker::Access(access), &[])?;
     let demuxer = match access {
-        InputAccess::Sequential => Demuxer::sequential(input, container),
-        InputAccess::Random => Demuxer::seeking(input, container),
+        InputAccess::Sequential => FileDemuxer::sequential(input, container),
+        InputAccess::Random => FileDemuxer::seeking(input, container),
     };
     let refuse = |error: av::Error| {
         let message = format!("the input looks like {}, but cannot be read: {error}", container.name());
@@ -167,7 +167,9 @@ impl Job<'_> {
                     Way::Anew(pictures) => pictures.feed(Some(&packet), zero, &mut stats)?,
                 }
             } else {
-                self.sound(Some(&mut packet), zero, spec.duration)?;
+                if let (Some(sound), Some(writer)) = (&mut self.sound, self.video.writer()) {
+                    sound.feed(&mut packet, Span { zero, most: spec.duration }, writer)?;
+                }
                 Flow::More
             };
             if flow == Flow::Enough {
@@ -186,7 +188,9 @@ impl Job<'_> {
         if let Way::Anew(pictures) = &mut self.video {
             pictures.finish(zero, stats)?;
         }
-        self.sound(None, zero, spec.duration)?;
+        if let (Some(sound), Some(writer)) = (&mut self.sound, self.video.writer()) {
+            sound.finish(Span { zero, most: spec.duration }, writer)?;
+        }
         if stats.frames_out == 0 {
             let message = match (stats.frames_in, spec.format) {
                 (0, _) => "no picture of the input could be decoded".to_owned(),
@@ -199,14 +203,6 @@ impl Job<'_> {
         }
         match self.video.writer() {
             Some(writer) => Ok(writer.finish()?),
-            None => Ok(()),
-        }
-    }
-
-    fn sound(&mut self, packet: Option<&mut Packet>, zero: MediaTime, most: Option<MediaTime>) -> Result<(), End> {
-        let Some(sound) = &mut self.sound else { return Ok(()) };
-        match self.video.writer() {
-            Some(writer) => Ok(sound.feed(packet, zero, most, writer)?),
             None => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use camshaft::media::RawInput;
 use std::io;
 
 use super::wire::Input;
-use crate::av::Container;
+use crate::av::FileForm;
 
 /// As many bytes as tell all forms apart.
 const HEAD: usize = 1024;
@@ -17,42 +17,42 @@ const MOST_BOXES: usize = 64;
 ///
 /// # Errors
 /// Those of the link.
-pub fn sniff(input: &mut Input, raw: Option<RawInput>) -> io::Result<Option<(Container, InputAccess)>> {
+pub fn sniff(input: &mut Input, raw: Option<RawInput>) -> io::Result<Option<(FileForm, InputAccess)>> {
     if let Some(raw) = raw {
-        return Ok(Some((Container::Raw(raw), InputAccess::Sequential)));
+        return Ok(Some((FileForm::Raw(raw), InputAccess::Sequential)));
     }
     let head = input.look(0, HEAD)?;
     let Some(container) = container(&head) else { return Ok(None) };
     let access = match container {
-        Container::Mp4 => mp4_access(input)?,
+        FileForm::Mp4 => mp4_access(input)?,
         _ => InputAccess::Sequential,
     };
     Ok(Some((container, access)))
 }
 
-fn container(head: &[u8]) -> Option<Container> {
+fn container(head: &[u8]) -> Option<FileForm> {
     let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(magic));
     let boxes: [&[u8]; 8] = [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"];
     if boxes.iter().any(|name| at(4, name)) {
-        return Some(Container::Mp4);
+        return Some(FileForm::Mp4);
     }
     if at(0, &[0x1a, 0x45, 0xdf, 0xa3]) {
-        return Some(Container::Matroska);
+        return Some(FileForm::Matroska);
     }
     if at(0, b"FLV\x01") {
-        return Some(Container::Flv);
+        return Some(FileForm::Flv);
     }
     if at(0, b"RIFF") && (at(8, b"AVI ") || at(8, b"AVIX")) {
-        return Some(Container::Avi);
+        return Some(FileForm::Avi);
     }
     if at(0, b"YUV4MPEG2 ") {
-        return Some(Container::Y4m);
+        return Some(FileForm::Y4m);
     }
     if at(0, &[0xff, 0xd8, 0xff]) {
-        return Some(Container::Mjpeg);
+        return Some(FileForm::Mjpeg);
     }
     if is_transport_stream(head) {
-        return Some(Container::MpegTs);
+        return Some(FileForm::MpegTs);
     }
     bare_stream(head)
 }
@@ -67,7 +67,7 @@ fn is_transport_stream(head: &[u8]) -> bool {
 }
 
 /// H.264 and H.265 begin with a start code and, but for delimiters and SEI, a parameter set.
-fn bare_stream(head: &[u8]) -> Option<Container> {
+fn bare_stream(head: &[u8]) -> Option<FileForm> {
     let zeroes = head.iter().take_while(|byte| **byte == 0).count();
     if zeroes < 2 || head.get(zeroes) != Some(&1) {
         return None;
@@ -78,11 +78,11 @@ fn bare_stream(head: &[u8]) -> Option<Container> {
         // H.265: two bytes, layer 0, temporal id 1; VPS, SPS, PPS are 32 to 34.
         let hevc = (first >> 1) & 0x3f;
         if (32..=34).contains(&hevc) && first & 0x81 == 0 && second == 1 {
-            return Some(Container::Hevc);
+            return Some(FileForm::Hevc);
         }
         // H.264: SPS 7, PPS 8, which others may refer to.
         if matches!(first & 0x1f, 7 | 8) && first & 0x80 == 0 && first & 0x60 != 0 {
-            return Some(Container::H264);
+            return Some(FileForm::H264);
         }
     }
     None
@@ -120,17 +120,17 @@ mod tests {
     #[test]
     fn forms_are_told_by_their_first_bytes() {
         let ts: Vec<u8> = (0..1024).map(|at| if at % 188 == 7 { 0x47 } else { 0 }).collect();
-        let cases: [(&[u8], Option<Container>); 12] = [
-            (b"\0\0\0\x18ftypisom", Some(Container::Mp4)),
-            (b"\0\0\0\x08wide\0\0\0\0mdat", Some(Container::Mp4)),
-            (&[0x1a, 0x45, 0xdf, 0xa3, 1], Some(Container::Matroska)),
-            (b"FLV\x01\x05", Some(Container::Flv)),
-            (b"RIFF....AVI LIST", Some(Container::Avi)),
-            (b"YUV4MPEG2 W64 H64", Some(Container::Y4m)),
-            (&[0xff, 0xd8, 0xff, 0xe0], Some(Container::Mjpeg)),
-            (&ts, Some(Container::MpegTs)),
-            (&[0, 0, 0, 1, 9, 0x10, 0, 0, 0, 1, 0x67, 0x4d], Some(Container::H264)),
-            (&[0, 0, 0, 1, 0x40, 1, 0x0c], Some(Container::Hevc)),
+        let cases: [(&[u8], Option<FileForm>); 12] = [
+            (b"\0\0\0\x18ftypisom", Some(FileForm::Mp4)),
+            (b"\0\0\0\x08wide\0\0\0\0mdat", Some(FileForm::Mp4)),
+            (&[0x1a, 0x45, 0xdf, 0xa3, 1], Some(FileForm::Matroska)),
+            (b"FLV\x01\x05", Some(FileForm::Flv)),
+            (b"RIFF....AVI LIST", Some(FileForm::Avi)),
+            (b"YUV4MPEG2 W64 H64", Some(FileForm::Y4m)),
+            (&[0xff, 0xd8, 0xff, 0xe0], Some(FileForm::Mjpeg)),
+            (&ts, Some(FileForm::MpegTs)),
+            (&[0, 0, 0, 1, 9, 0x10, 0, 0, 0, 1, 0x67, 0x4d], Some(FileForm::H264)),
+            (&[0, 0, 0, 1, 0x40, 1, 0x0c], Some(FileForm::Hevc)),
             (b"#EXTM3U\nfile:///etc/passwd", None),
             (b"ffconcat version 1.0\nfile /etc/passwd", None),
         ];

@@ -1,12 +1,17 @@
 //! What becomes of the sound.
 
 use camshaft::link::FailureKind;
-use camshaft::media::{JobAudio, JobFormat, JobSpec, MediaTime};
+use camshaft::media::{AudioCodec, AudioRequest, JobFormat, JobSpec, MediaTime, SoundSpec};
 
 use super::super::End;
+use super::super::adts;
+use super::super::sound::grid::Grid;
 use super::source::Track;
 use super::writer::Writer;
-use crate::av::{Error, MuxFormat, Packet, Parameters, SoundDecoder, SoundEncoder, TimeBase};
+use crate::av::{Error, MuxFormat, Packet, Parameters, Resampler, SoundDecoder, SoundEncoder, TimeBase};
+
+/// Samples of each channel in a frame of AAC.
+const AAC_SAMPLES: usize = 1024;
 
 /// The sound of one output.
 pub struct Sound {
@@ -15,15 +20,24 @@ pub struct Sound {
 }
 
 enum Way {
-    /// With the time that follows the last packet: only some packets of a transport stream have one.
-    Copy {
-        track: Track,
-        next: Option<i64>,
-    },
-    Aac {
-        decoder: SoundDecoder,
-        encoder: Box<SoundEncoder>,
-    },
+    Copy(Copying),
+    Aac(Box<Anew>),
+}
+
+/// Which part of the input's sound goes out.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// What is 0 in the output.
+    pub zero: MediaTime,
+    /// How much; `None`: all.
+    pub most: Option<MediaTime>,
+}
+
+impl Span {
+    /// Whether sound at `time` of the output is in it.
+    fn has(&self, time: MediaTime) -> bool {
+        time >= MediaTime(0) && self.most.is_none_or(|most| time < most)
+    }
 }
 
 impl Sound {
@@ -35,100 +49,166 @@ impl Sound {
             JobFormat::Mkv => MuxFormat::Mkv,
             JobFormat::Mjpeg | JobFormat::Y4m | JobFormat::Raw(_) | JobFormat::Jpg => return Ok(None),
         };
-        let Some(track) = track.filter(|_| spec.audio != JobAudio::None) else { return Ok(None) };
+        let Some(track) = track.filter(|_| spec.audio != AudioRequest::None) else { return Ok(None) };
         let index = track.index;
-        if spec.audio == JobAudio::Copy && format.takes(&track.parameters) {
-            return Ok(Some(Self { index, way: Way::Copy { track, next: None } }));
+        if spec.audio == AudioRequest::Copy && format.takes(&track.parameters) {
+            return Ok(Some(Self { index, way: Way::Copy(Copying { track, next: None }) }));
         }
-        let refuse = |error: Error| {
+        let anew = Anew::open(&track).map_err(|error| {
             let message = format!("the sound cannot be decoded, so leave it out with audio=none: {error}");
             End::failed(FailureKind::Input, message)
-        };
-        let example = SoundDecoder::example(&track.parameters, track.base, &track.first).map_err(refuse)?;
-        let encoder = SoundEncoder::open(&example, format.wants_global_headers()).map_err(refuse)?;
-        let decoder = SoundDecoder::open(&track.parameters, track.base).map_err(refuse)?;
-        Ok(Some(Self { index, way: Way::Aac { decoder, encoder: Box::new(encoder) } }))
+        })?;
+        Ok(Some(Self { index, way: Way::Aac(Box::new(anew)) }))
     }
 
     /// What its packets are to be read with, and what their times are counted in.
     pub fn made(&self) -> Result<(Parameters, TimeBase), Error> {
         match &self.way {
-            Way::Copy { track, .. } => Ok((track.parameters.duplicate()?, track.base)),
-            Way::Aac { encoder, .. } => Ok((encoder.parameters()?, encoder.time_base())),
+            Way::Copy(copying) => Ok((copying.track.parameters.duplicate()?, copying.track.base)),
+            Way::Aac(anew) => Ok((anew.encoder.parameters()?, TimeBase::MEDIA)),
         }
     }
 
-    /// Writes what becomes of `packet`, if it is one of the sound, or of the end: what comes before `zero` or lasts beyond
-    /// `most` is left out.
-    pub fn feed(
-        &mut self,
-        packet: Option<&mut Packet>,
-        zero: MediaTime,
-        most: Option<MediaTime>,
-        writer: &mut Writer,
-    ) -> Result<(), Error> {
-        if packet.as_ref().is_some_and(|packet| packet.stream() != self.index) {
-            return Ok(());
+    /// Writes what becomes of `packet`, if it is one of the sound, as far as it is within `span`.
+    pub fn feed(&mut self, packet: &mut Packet, span: Span, writer: &mut Writer) -> Result<(), Error> {
+        match &mut self.way {
+            _ if packet.stream() != self.index => Ok(()),
+            Way::Copy(copying) => copying.feed(packet, span, writer),
+            Way::Aac(anew) => anew.feed(packet, span, writer),
         }
-        let is_asked = |time: MediaTime| time >= MediaTime(0) && most.is_none_or(|most| time < most);
-        match (&mut self.way, packet) {
-            (Way::Copy { track, next }, Some(packet)) => {
-                let zero = track.base.of_media(zero);
-                let (pts, dts) = packet.times();
-                let Some(time) = pts.or(dts).map(|time| time - zero).or(*next) else { return Ok(()) };
-                *next = Some(time + packet.duration());
-                if !is_asked(track.base.media_time(time)) {
-                    return Ok(());
-                }
-                packet.set_times(Some(time), Some(time));
-                if !track.parameters.is_aac() || adts_frame(packet.data()).is_none() {
-                    return writer.sound(packet);
-                }
-                // A transport stream packs several frames together, each behind a header that says what stands beside
-                // the track already.
-                let ticks = track.base.of_media(MediaTime(
-                    AAC_SAMPLES * MediaTime::HZ / i64::from(track.parameters.sample_rate().max(1)),
-                ));
-                let mut rest = packet.data();
-                let mut time = time;
-                while let Some((frame, tail)) = adts_frame(rest) {
-                    let mut single = Packet::empty()?;
-                    single.renew(frame.len())?.copy_from_slice(frame);
-                    single.set_times(Some(time), Some(time));
-                    single.set_duration(ticks);
-                    writer.sound(&mut single)?;
-                    (rest, time) = (tail, time + ticks);
-                }
-                *next = Some(time);
-                Ok(())
-            }
-            (Way::Copy { .. }, None) => Ok(()),
-            (Way::Aac { decoder, encoder }, packet) => {
-                let ends = packet.is_none();
-                decoder.send(packet.as_deref())?;
-                while let Some((frame, time)) = decoder.receive()? {
-                    let time = time.map_or(MediaTime(0), |time| time.offset(-zero.0));
-                    if is_asked(time) {
-                        encoder.encode(Some((frame, time)), |packet| writer.sound(packet))?;
-                    }
-                }
-                if ends { encoder.encode(None, |packet| writer.sound(packet)) } else { Ok(()) }
-            }
+    }
+
+    /// Writes what is held back.
+    pub fn finish(&mut self, span: Span, writer: &mut Writer) -> Result<(), Error> {
+        match &mut self.way {
+            Way::Copy(_) => Ok(()),
+            Way::Aac(anew) => anew.finish(span, writer),
         }
     }
 }
 
-/// Samples of each channel in a frame of AAC.
-const AAC_SAMPLES: i64 = 1024;
+/// Packets as they are.
+struct Copying {
+    track: Track,
+    /// The time that follows the last packet: only some packets of a transport stream have one.
+    next: Option<i64>,
+}
 
-/// The first frame of AAC without its header (ISO/IEC 13818-7 §6.2), and what follows it.
-fn adts_frame(packet: &[u8]) -> Option<(&[u8], &[u8])> {
-    let [0xff, second, _, fourth, fifth, sixth, ..] = *packet else { return None };
-    if second & 0xf6 != 0xf0 {
-        return None;
+impl Copying {
+    fn feed(&mut self, packet: &mut Packet, span: Span, writer: &mut Writer) -> Result<(), Error> {
+        let base = self.track.base;
+        let (pts, dts) = packet.times();
+        let Some(time) = pts.or(dts).map(|time| time - base.of_media(span.zero)).or(self.next) else { return Ok(()) };
+        self.next = Some(time + packet.duration());
+        if !span.has(base.media_time(time)) {
+            return Ok(());
+        }
+        if self.track.parameters.is_aac() && adts::split(packet.data()).is_some() {
+            return self.take_apart(packet.data(), time, writer);
+        }
+        packet.set_times(Some(time), Some(time));
+        writer.sound(packet)
     }
-    let length = usize::from(fourth & 3) << 11 | usize::from(fifth) << 3 | usize::from(sixth) >> 5;
-    let header = if second & 1 == 0 { 9 } else { 7 };
-    let (frame, tail) = packet.split_at_checked(length)?;
-    Some((frame.get(header..)?, tail))
+
+    /// A transport stream packs several frames together, each behind a header that says what stands beside the track
+    /// already.
+    fn take_apart(&mut self, mut rest: &[u8], mut time: i64, writer: &mut Writer) -> Result<(), Error> {
+        let rate = self.track.parameters.sample_rate();
+        let length = self.track.base.of_media(MediaTime::from_clock(AAC_SAMPLES as i64, rate.max(1)));
+        while let Some((frame, tail)) = adts::split(rest) {
+            let mut single = Packet::empty()?;
+            single.renew(frame.len())?.copy_from_slice(frame);
+            single.set_times(Some(time), Some(time));
+            single.set_duration(length);
+            writer.sound(&mut single)?;
+            (rest, time) = (tail, time + length);
+        }
+        self.next = Some(time);
+        Ok(())
+    }
+}
+
+/// Decoded, and encoded as AAC.
+struct Anew {
+    base: TimeBase,
+    decoder: SoundDecoder,
+    resampler: Resampler,
+    samples: Vec<i16>,
+    grid: Grid,
+    encoder: SoundEncoder,
+    /// How long a packet lasts, in ticks.
+    length: i64,
+    /// The time of the newest packet, for samples without one.
+    newest: MediaTime,
+}
+
+impl Anew {
+    fn open(track: &Track) -> Result<Self, Error> {
+        let SoundSpec { sample_rate, channels, .. } =
+            SoundSpec::aac_of(track.parameters.sample_rate(), track.parameters.channels());
+        let mut encoder = SoundEncoder::open(AudioCodec::Aac, sample_rate, channels)?;
+        let block = encoder.block().unwrap_or(AAC_SAMPLES);
+        Ok(Self {
+            base: track.base,
+            decoder: SoundDecoder::of_file(&track.parameters)?,
+            resampler: Resampler::new(sample_rate, channels),
+            samples: Vec::new(),
+            grid: Grid::new(sample_rate, channels, block),
+            encoder,
+            length: MediaTime::from_clock(block as i64, sample_rate).0,
+            newest: MediaTime(0),
+        })
+    }
+
+    /// Damaged packets are left out.
+    fn feed(&mut self, packet: &mut Packet, span: Span, writer: &mut Writer) -> Result<(), Error> {
+        packet.rescale(self.base, TimeBase::MEDIA);
+        if let (Some(time), _) | (None, Some(time)) = packet.times() {
+            self.newest = MediaTime(time);
+        }
+        let _ = self.decoder.send_packet(packet)?;
+        self.decode(span)?;
+        self.encode(writer)
+    }
+
+    fn finish(&mut self, span: Span, writer: &mut Writer) -> Result<(), Error> {
+        let _ = self.decoder.end()?;
+        self.decode(span)?;
+        self.encode(writer)?;
+        if let Some((time, block)) = self.grid.finish() {
+            self.encoder.encode(&block, time)?;
+        }
+        self.encoder.end()?;
+        self.write(writer)
+    }
+
+    fn decode(&mut self, span: Span) -> Result<(), Error> {
+        while let Ok(Some(frame)) = self.decoder.receive()? {
+            let start = self.resampler.convert(frame, &mut self.samples)?;
+            let time = start.unwrap_or(self.newest).offset(-span.zero.0);
+            if span.has(time) {
+                self.grid.push(time, &self.samples);
+            }
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, writer: &mut Writer) -> Result<(), Error> {
+        while let Some((time, block)) = self.grid.pop() {
+            self.encoder.encode(&block, time)?;
+            self.write(writer)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, writer: &mut Writer) -> Result<(), Error> {
+        while let Some((data, pts)) = self.encoder.receive()? {
+            let mut packet = Packet::empty()?;
+            packet.renew(data.len())?.copy_from_slice(&data);
+            packet.set_times(Some(pts.0), Some(pts.0));
+            packet.set_duration(self.length);
+            writer.sound(&mut packet)?;
+        }
+        Ok(())
+    }
 }

@@ -4,11 +4,14 @@
 use bytes::Bytes;
 use camshaft::link::FailureKind;
 use camshaft::media::nal::{self, NalKind};
-use camshaft::media::{FrameRate, Geometry, MAX_PIXELS, MediaTime, StreamParameters, VideoCodec, parse_parameter_sets};
+use camshaft::media::{
+    AudioConfig, FrameRate, Geometry, MAX_PIXELS, MediaTime, StreamParameters, VideoCodec, parse_parameter_sets,
+};
 use std::collections::VecDeque;
 
 use super::super::End;
-use crate::av::{self, Container, Demuxer, Packet, Parameters, StreamKind, TimeBase};
+use super::super::adts::Header;
+use crate::av::{self, FileDemuxer, FileForm, Packet, Parameters, StreamKind, TimeBase};
 
 /// Packets read before the first keyframe of a stream; more are a stream without any.
 const MOST_PACKETS: usize = 2000;
@@ -47,8 +50,8 @@ pub struct Video {
 
 /// The packets of one input.
 pub struct Source {
-    demuxer: Demuxer,
-    container: Container,
+    demuxer: FileDemuxer,
+    container: FileForm,
     queue: VecDeque<Packet>,
     /// What counts as 0.
     origin: MediaTime,
@@ -59,7 +62,7 @@ pub struct Source {
 
 impl Source {
     /// Reads what must be known.
-    pub fn probe(mut demuxer: Demuxer, container: Container) -> Result<(Self, Video, Option<Track>), End> {
+    pub fn probe(mut demuxer: FileDemuxer, container: FileForm) -> Result<(Self, Video, Option<Track>), End> {
         let mut queue: VecDeque<Packet> = VecDeque::new();
         let (mut video, mut sound) = (None, None);
         let mut videos = 0;
@@ -154,7 +157,7 @@ impl Source {
         };
         if packet.stream() == self.video {
             self.read += 1;
-            if packet.is_cut() && self.container == Container::Mp4 {
+            if packet.is_cut() && self.container == FileForm::Mp4 {
                 return Err(self.broken("it ends within a picture"));
             }
             if self.container.is_untimed() && packet.times() == (None, None) {
@@ -177,7 +180,7 @@ impl Source {
     }
 }
 
-fn no_video(demuxer: &Demuxer, videos: usize) -> End {
+fn no_video(demuxer: &FileDemuxer, videos: usize) -> End {
     let has_track = (0..demuxer.streams()).any(|index| demuxer.kind(index) == StreamKind::Video);
     let message = match (has_track, videos) {
         (false, _) => "the input has no video".to_owned(),
@@ -187,7 +190,7 @@ fn no_video(demuxer: &Demuxer, videos: usize) -> End {
     End::failed(FailureKind::Input, message)
 }
 
-fn describe(demuxer: &Demuxer, container: Container, mut track: Track, keyframe: &[u8]) -> Result<Video, End> {
+fn describe(demuxer: &FileDemuxer, container: FileForm, mut track: Track, keyframe: &[u8]) -> Result<Video, End> {
     let codec = track.parameters.video_codec();
     let mut described = None;
     if let Some(codec) = codec.filter(|codec| codec.has_nal_units()) {
@@ -284,43 +287,20 @@ fn hvcc_units(bytes: &[u8]) -> Option<Vec<&[u8]>> {
 fn complete_sound(mut track: Track) -> Option<Track> {
     let first = &track.first[..];
     if track.parameters.is_aac() && track.parameters.extradata().is_empty() {
-        let (rate, channels, specific) = adts(first)?;
-        track.parameters.set_sound(rate, channels);
+        let AudioConfig { sample_rate, channels, specific, .. } = Header::read(first)?.config;
+        track.parameters.set_sound(sample_rate, channels.max(1));
         track.parameters.set_extradata(&specific).ok()?;
     }
     if track.parameters.sample_rate() == 0 {
-        let (rate, channels) = av::SoundDecoder::measure(&track.parameters, track.base, first).ok()?;
+        let (rate, channels) = av::SoundDecoder::measure(&track.parameters, first).ok()?;
         track.parameters.set_sound(rate, channels);
     }
     Some(track)
 }
 
-/// Sample rate, channels and AudioSpecificConfig of a packet with a header as in ISO/IEC 13818-7 §6.2.
-fn adts(packet: &[u8]) -> Option<(u32, u8, [u8; 2])> {
-    const RATES: [u32; 13] =
-        [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
-    let [0xff, second, third, fourth, ..] = *packet else { return None };
-    if second & 0xf6 != 0xf0 {
-        return None;
-    }
-    let (object, index) = ((third >> 6) + 1, (third >> 2) & 0xf);
-    let configuration = (third & 1) << 2 | fourth >> 6;
-    let rate = *RATES.get(usize::from(index))?;
-    let channels = if configuration == 7 { 8 } else { configuration.max(1) };
-    Some((rate, channels, [object << 3 | index >> 1, index << 7 | configuration << 3]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sound_without_headers_is_described_by_its_first_packet() {
-        // AAC-LC, 48 kHz, stereo.
-        assert_eq!(adts(&[0xff, 0xf1, 0x4c, 0x80, 0, 0, 0]), Some((48_000, 2, [0x11, 0x90])));
-        assert_eq!(adts(&[0xff, 0xfb, 0x4c, 0x80]), None);
-        assert_eq!(adts(b""), None);
-    }
 
     #[test]
     fn headers_of_mp4_are_taken_apart() {

@@ -8,8 +8,10 @@ mod samples;
 mod source;
 mod stills;
 mod surfaces;
+mod thrift;
 mod views;
 
+use bytes::Bytes;
 use camshaft::error::ErrorKind;
 use camshaft::link::{FailureKind, FromWorker, PixelsTask, ToWorker};
 use camshaft::media::{MAX_PIXELS, PacketHeader, Track, parse_parameter_sets};
@@ -23,6 +25,7 @@ use samples::Samples;
 use source::Source;
 pub use source::Walls;
 use stills::Stills;
+use thrift::{Thrift, Verdict};
 use views::Views;
 
 /// What ends a rendition, or all of them.
@@ -52,6 +55,7 @@ pub fn run(task: &PixelsTask, gpu: Option<Gpu>, link: &mut Link) -> Result<(), E
     let reader = device.as_ref().map(|device| Rc::new(RefCell::new(ReadBack::new(device))));
     let mut pixels = Pixels {
         source: Source::open(&task.config, device.as_ref())?,
+        thrift: Thrift::new(task.config.codec),
         renditions: Renditions::new(task.config.frame_rate, Views::new(reader.clone()), device),
         samples: Samples::new(task.sample_ticks, reader.clone()),
         stills: Stills::new(Views::new(reader)),
@@ -68,7 +72,10 @@ pub fn run(task: &PixelsTask, gpu: Option<Gpu>, link: &mut Link) -> Result<(), E
             ToWorker::Restage { id, stages } => pixels.renditions.restage(id, &stages, link)?,
             ToWorker::RemoveRendition { id } => pixels.renditions.remove(id),
             ToWorker::ForceKeyframe { id } => pixels.renditions.force_keyframe(id),
-            ToWorker::Still { id, spec, at } => pixels.stills.answer(id, &spec, at, link)?,
+            ToWorker::Still { id, spec, at } => {
+                pixels.catch_up(link)?;
+                pixels.stills.answer(id, &spec, at, link)?;
+            }
             ToWorker::KeepStill { at } => pixels.stills.keep(at),
             ToWorker::Drain => pixels.drain(link)?,
             ToWorker::Effort(effort) => {
@@ -80,12 +87,14 @@ pub fn run(task: &PixelsTask, gpu: Option<Gpu>, link: &mut Link) -> Result<(), E
             ToWorker::Input | ToWorker::InputSize(_) | ToWorker::JobStages(_) => {
                 return Err(protocol("nothing was asked that this answers"));
             }
+            ToWorker::Bytes | ToWorker::EndOfBytes => return Err(protocol("bytes are for a demuxer")),
         }
     }
 }
 
 struct Pixels {
     source: Source,
+    thrift: Thrift,
     renditions: Renditions,
     stills: Stills,
     samples: Samples,
@@ -93,14 +102,19 @@ struct Pixels {
 }
 
 impl Pixels {
-    fn packet(&mut self, header: &PacketHeader, access_unit: &[u8], link: &mut Link) -> Result<(), End> {
+    fn packet(&mut self, header: &PacketHeader, access_unit: &Bytes, link: &mut Link) -> Result<(), End> {
         if header.track == Track::Video {
-            let Self { source, renditions, stills, samples, .. } = self;
-            source.feed(header, access_unit, |picture| {
-                stills.see(&picture);
-                renditions.show(&picture, link)?;
-                samples.see(&picture, link)
-            })?;
+            match self.thrift.judge(header, access_unit, &self.renditions) {
+                Verdict::Decode => {
+                    self.catch_up(link)?;
+                    self.decode(header, access_unit, link)?;
+                }
+                Verdict::DecodeAlone => {
+                    self.decode(header, access_unit, link)?;
+                    self.empty(link)?;
+                }
+                Verdict::LeaveOut | Verdict::Hold => {}
+            }
         }
         let (decoded, broken) = (self.source.decoded(), self.source.broken());
         if let Some(gpu) = &mut self.gpu {
@@ -109,14 +123,36 @@ impl Pixels {
         link.send(&FromWorker::Consumed { decoded, broken }, &[])
     }
 
-    fn drain(&mut self, link: &mut Link) -> Result<(), End> {
+    /// Decodes what was held back.
+    fn catch_up(&mut self, link: &mut Link) -> Result<(), End> {
+        for (header, access_unit) in self.thrift.release() {
+            self.decode(&header, &access_unit, link)?;
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self, header: &PacketHeader, access_unit: &[u8], link: &mut Link) -> Result<(), End> {
+        let Self { source, renditions, stills, samples, .. } = self;
+        source.feed(header, access_unit, |picture| {
+            stills.see(&picture);
+            renditions.show(&picture, link)?;
+            samples.see(&picture, link)
+        })
+    }
+
+    /// Takes out of the decoder what it holds back.
+    fn empty(&mut self, link: &mut Link) -> Result<(), End> {
         let Self { source, renditions, stills, samples, .. } = self;
         source.drain(|picture| {
             stills.see(&picture);
             renditions.show(&picture, link)?;
             samples.see(&picture, link)
-        })?;
-        renditions.finish(link)?;
+        })
+    }
+
+    fn drain(&mut self, link: &mut Link) -> Result<(), End> {
+        self.empty(link)?;
+        self.renditions.finish(link)?;
         link.send(&FromWorker::Drained, &[])
     }
 }

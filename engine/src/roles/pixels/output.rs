@@ -50,7 +50,7 @@ impl Output {
                 // What goes up to a device is in its own layout.
                 let layout = if device.is_some() { PixelFormat::Nv12 } else { PixelFormat::I420 };
                 let place = device.zip(mode).map(|(device, mode)| DeviceEncoder { device, mode });
-                let rate = spec.fps.unwrap_or(source_rate);
+                let rate = spec.cadence.nominal(source_rate);
                 (Layout::Raw(layout), Form::Encoded(Encoded::new(encode, rate, place)))
             }
         };

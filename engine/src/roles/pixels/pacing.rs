@@ -48,6 +48,12 @@ impl Pacing {
         self.share = share;
     }
 
+    /// Whether a picture of time `pts` comes too late: its slot is taken.
+    pub fn is_past(&self, pts: MediaTime) -> bool {
+        let slot = self.grid.map_or(pts.0, |grid| grid.slot(pts));
+        self.last.is_some_and(|last| slot <= last)
+    }
+
     /// Whether slots without a picture of their own are filled with the one before.
     pub fn repeats(&self) -> bool {
         self.grid.is_some()

@@ -1,7 +1,7 @@
 //! The renditions that are being made.
 
 use camshaft::link::{Effort, FailureKind, FromWorker, RenditionId};
-use camshaft::media::{FrameRate, MAX_PIXELS, MediaTime, RenditionSpec};
+use camshaft::media::{Cadence, FrameRate, MAX_PIXELS, MediaTime, RenditionSpec};
 use camshaft::plan::{Backend, Candidate};
 use std::rc::Rc;
 
@@ -26,6 +26,25 @@ pub struct Renditions {
     device: Option<Rc<Device>>,
     source_rate: FrameRate,
     effort: Effort,
+}
+
+/// Which of the source's pictures are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// All of them.
+    Everything,
+    /// One in each slot of so many ticks, or a longer one.
+    Grid {
+        /// The shortest slot of all renditions.
+        slot: i64,
+    },
+    /// Keyframes.
+    Keyframes,
+}
+
+/// The length of a slot of `rate`, in ticks.
+fn slot_ticks(rate: FrameRate) -> i64 {
+    MediaTime::HZ * i64::from(rate.den) / i64::from(rate.num.max(1))
 }
 
 struct Rendition {
@@ -64,7 +83,7 @@ impl Renditions {
             }
         };
         let output = Output::new(id, spec, stages, self.source_rate);
-        let pacing = Pacing::new(spec.fps, after);
+        let pacing = Pacing::new(spec.cadence.grid(), after);
         let mut rendition = Rendition { id, spec: *spec, pacing, due: None, previous: None, output };
         rendition.set_effort(self.effort);
         self.list.push(rendition);
@@ -100,7 +119,7 @@ impl Renditions {
         if pixels == 0 || pixels > MAX_PIXELS {
             return Err(format!("{} is not possible: a picture has 1 to {MAX_PIXELS} pixels", spec.size));
         }
-        if spec.fps.is_some_and(|fps| FrameRate::new(fps.num, fps.den).is_none()) {
+        if spec.cadence.grid().is_some_and(|fps| FrameRate::new(fps.num, fps.den).is_none()) {
             return Err(format!("a frame rate is above 0 and at most {}", FrameRate::MAX));
         }
         Ok(())
@@ -139,10 +158,30 @@ impl Renditions {
         self.list.iter_mut().for_each(|rendition| rendition.set_effort(effort));
     }
 
+    /// Which of the source's pictures are wanted.
+    pub fn demand(&self) -> Demand {
+        let rates = || self.list.iter().map(|rendition| rendition.spec.cadence);
+        if self.list.is_empty() || rates().any(|rate| rate == Cadence::Every) {
+            return Demand::Everything;
+        }
+        rates().filter_map(Cadence::grid).map(slot_ticks).min().map_or(Demand::Keyframes, |slot| Demand::Grid { slot })
+    }
+
+    /// Whether no rendition takes a picture of time `pts`, or of any time before it, that is no keyframe.
+    pub fn is_settled(&self, pts: MediaTime) -> bool {
+        let settled = |rendition: &Rendition| match rendition.spec.cadence {
+            Cadence::Every => false,
+            Cadence::Fps(_) => rendition.pacing.is_past(pts),
+            Cadence::Keyframes => true,
+        };
+        !self.list.is_empty() && self.list.iter().all(settled)
+    }
+
     /// Makes of `picture` what is due.
     pub fn show(&mut self, picture: &Rc<Picture>, link: &mut Link) -> Result<(), End> {
         for rendition in &mut self.list {
-            rendition.due = rendition.pacing.next(picture.pts);
+            let is_wanted = picture.is_keyframe || rendition.spec.cadence != Cadence::Keyframes;
+            rendition.due = is_wanted.then(|| rendition.pacing.next(picture.pts)).flatten();
         }
         // All repeats come before all that is new, so that a shared view is made once of each picture.
         self.each(link, |rendition, views, link| rendition.fill(views, link))?;

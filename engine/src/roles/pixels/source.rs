@@ -2,7 +2,7 @@
 
 use camshaft::link::Effort;
 use camshaft::media::{MediaTime, PacketHeader, VideoConfig, WallClock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use super::End;
@@ -16,6 +16,8 @@ pub struct Picture {
     pub pts: MediaTime,
     /// When its packet was received.
     pub wall: WallClock,
+    /// Whether its packet was a keyframe.
+    pub is_keyframe: bool,
     /// Counts the pictures of this source.
     pub serial: u64,
 }
@@ -24,11 +26,16 @@ pub struct Picture {
 pub struct Source {
     decoder: Decoder,
     walls: Walls,
+    /// Times of the last keyframes.
+    keyframes: VecDeque<MediaTime>,
     decoded: u64,
     broken: u64,
     state: State,
     effort: Effort,
 }
+
+/// No codec holds more of them back.
+const MOST_KEYFRAMES: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -44,6 +51,7 @@ impl Source {
         Ok(Self {
             decoder,
             walls: Walls::default(),
+            keyframes: VecDeque::new(),
             decoded: 0,
             broken: 0,
             state: State::Decoding,
@@ -80,6 +88,7 @@ impl Source {
     ) -> Result<(), End> {
         if header.keyframe {
             self.state = State::Decoding;
+            self.remember_keyframe(header.pts);
         }
         if self.effort == Effort::KeyframesOnly && !header.keyframe {
             // When all is decoded again, what refers to pictures left out would come out smeared.
@@ -120,12 +129,20 @@ impl Source {
                         continue;
                     }
                     let wall = self.walls.of(pts);
-                    show(Rc::new(Picture { frame, pts, wall, serial: self.decoded }))?;
+                    let is_keyframe = self.keyframes.contains(&pts);
+                    show(Rc::new(Picture { frame, pts, wall, is_keyframe, serial: self.decoded }))?;
                 }
                 Ok(None) => return Ok(()),
                 Err(_) => self.refuse(),
             }
         }
+    }
+
+    fn remember_keyframe(&mut self, pts: MediaTime) {
+        if self.keyframes.len() >= MOST_KEYFRAMES {
+            self.keyframes.pop_front();
+        }
+        self.keyframes.push_back(pts);
     }
 
     fn refuse(&mut self) {

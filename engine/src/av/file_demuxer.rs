@@ -1,10 +1,13 @@
-//! Bytes to packets. The container is named beforehand, from its first bytes: nothing is guessed by FFmpeg, no playlist
-//! is followed, and no protocol or file can be reached from in here.
+//! A job's input to packets: any form of file, sought in if its index asks for it, with all that a copy or a decoder needs
+//! of its tracks. Cameras' containers, which never end and need two codecs, are taken apart by `demuxer.rs`.
+//!
+//! The form is named beforehand, from its first bytes: nothing is guessed by FFmpeg, no playlist is followed, and no
+//! protocol or file can be reached from in here.
 
 use camshaft::media::{FrameRate, MediaTime, RawInput};
 use ffmpeg_next::ffi::{self, AVMediaType, AVPacketSideDataType};
 use ffmpeg_next::format::context::StreamIo;
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, c_int};
 use std::io::{Read, Seek};
 use std::ptr;
 
@@ -14,6 +17,7 @@ use super::frame::read_enum;
 use super::packet::Packet;
 use super::parameters::Parameters;
 use super::pixel::native;
+use super::time_base::TimeBase;
 
 /// Bytes read at a time.
 const BUFFER: usize = 128 << 10;
@@ -22,7 +26,7 @@ const PROBED: &str = "1000000";
 
 /// A form of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Container {
+pub enum FileForm {
     /// MP4, MOV.
     Mp4,
     /// Matroska, WebM.
@@ -45,7 +49,7 @@ pub enum Container {
     Raw(RawInput),
 }
 
-impl Container {
+impl FileForm {
     /// Its name, for people.
     pub fn name(self) -> &'static str {
         match self {
@@ -94,62 +98,26 @@ pub enum StreamKind {
     Other,
 }
 
-/// A fraction of a second in which times are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeBase {
-    /// Numerator.
-    pub num: i32,
-    /// Denominator.
-    pub den: i32,
-}
-
-impl TimeBase {
-    /// That of [`MediaTime`].
-    pub const MEDIA: Self = Self { num: 1, den: MediaTime::HZ as i32 };
-
-    /// `time` of this base in ticks of [`MediaTime`].
-    pub fn media_time(self, time: i64) -> MediaTime {
-        // SAFETY: plain arithmetic; both denominators are above 0.
-        MediaTime(unsafe { ffi::av_rescale_q(time, self.raw(), Self::MEDIA.raw()) })
-    }
-
-    /// `time` in this base.
-    pub fn of_media(self, time: MediaTime) -> i64 {
-        // SAFETY: plain arithmetic; both denominators are above 0.
-        unsafe { ffi::av_rescale_q(time.0, Self::MEDIA.raw(), self.raw()) }
-    }
-
-    pub(super) fn raw(self) -> ffi::AVRational {
-        ffi::AVRational { num: self.num, den: self.den.max(1) }
-    }
-}
-
-impl From<ffi::AVRational> for TimeBase {
-    fn from(raw: ffi::AVRational) -> Self {
-        Self { num: raw.num, den: raw.den }
-    }
-}
-
 /// Reads one input.
-pub struct Demuxer {
+pub struct FileDemuxer {
     raw: *mut ffi::AVFormatContext,
     _io: StreamIo,
 }
 
-impl Demuxer {
+impl FileDemuxer {
     /// Reads the header of `source` from front to back.
-    pub fn sequential(source: impl Read + Send + 'static, container: Container) -> Result<Self> {
+    pub fn sequential(source: impl Read + Send + 'static, container: FileForm) -> Result<Self> {
         let io = StreamIo::from_read_with_capacity(source, BUFFER);
         Self::open(io.map_err(|_| Error::Unsupported("no memory to read with".into()))?, container)
     }
 
     /// The same where the container's index may stand anywhere.
-    pub fn seeking(source: impl Read + Seek + Send + 'static, container: Container) -> Result<Self> {
+    pub fn seeking(source: impl Read + Seek + Send + 'static, container: FileForm) -> Result<Self> {
         let io = StreamIo::from_read_seek_with_capacity(source, BUFFER);
         Self::open(io.map_err(|_| Error::Unsupported("no memory to read with".into()))?, container)
     }
 
-    fn open(mut io: StreamIo, container: Container) -> Result<Self> {
+    fn open(mut io: StreamIo, container: FileForm) -> Result<Self> {
         // SAFETY: the name is a C string; the result is null or static.
         let format = unsafe { ffi::av_find_input_format(container.demuxer().as_ptr()) };
         if format.is_null() {
@@ -167,7 +135,7 @@ impl Demuxer {
         let mut options = Dictionary::new();
         options.set("protocol_whitelist", "")?;
         options.set("probesize", PROBED)?;
-        if let Container::Raw(RawInput { size, fps, format }) = container {
+        if let FileForm::Raw(RawInput { size, fps, format }) = container {
             options.set("video_size", &size.to_string())?;
             options.set("framerate", &format!("{}/{}", fps.num, fps.den))?;
             // SAFETY: a format of FFmpeg's; the result is a static C string.
@@ -273,14 +241,14 @@ impl Demuxer {
     }
 }
 
-impl Drop for Demuxer {
+impl Drop for FileDemuxer {
     fn drop(&mut self) {
         // SAFETY: the context is ours and is not used again; its I/O is freed after it.
         unsafe { ffi::avformat_close_input(&mut self.raw) };
     }
 }
 
-/// Containers may name other files and addresses: none is opened.
+/// FileForms may name other files and addresses: none is opened.
 unsafe extern "C" fn refuse(
     _context: *mut ffi::AVFormatContext,
     io: *mut *mut ffi::AVIOContext,
@@ -299,9 +267,4 @@ pub fn turn(matrix: &[i32; 9]) -> u32 {
     let angle = unsafe { ffi::av_display_rotation_get(matrix.as_ptr()) };
     let turned = if angle.is_nan() { 0.0 } else { -angle };
     ((turned / 90.0).round() as i64).rem_euclid(4) as u32 * 90
-}
-
-/// A NUL in an option is not possible for what is written here.
-pub(super) fn option(text: String) -> CString {
-    CString::new(text).unwrap_or_default()
 }

@@ -1,0 +1,1 @@
+../../../kustomize/components/several-nodes/rtsp.lua

@@ -1,0 +1,284 @@
+//! Takes a container apart: bytes over the link in, packets of one video and one audio track out.
+//!
+//! ```text
+//! ToWorker::Bytes ─▶ Input ─▶ av::Demuxer ─▶ Video (parameter sets, access units) ─┐
+//!                                       └──▶ Audio (frames without headers) ───────┴─▶ Pacer ─▶ FromWorker::Packet
+//! ```
+
+mod audio;
+mod input;
+mod pacing;
+mod video;
+
+use bytes::Bytes;
+use camshaft::link::{DemuxTask, FailureKind, FromWorker};
+use camshaft::media::{AudioConfig, Container, MediaTime, Pace, PacketHeader, Track, VideoConfig, WallClock};
+use std::time::Duration;
+
+use super::{End, Link};
+use crate::av::{self, Demuxed, Demuxer};
+use audio::Audio;
+use input::{Input, Patience};
+use pacing::Pacer;
+use video::{AccessUnit, Video};
+
+/// Ticks of a picture where nothing says how long it lasts: 25 a second.
+const USUAL_INTERVAL: i64 = MediaTime::HZ / 25;
+
+/// Runs until the bytes end, make no sense, or no picture comes of them.
+///
+/// # Errors
+/// Why it ends.
+pub fn run(task: &DemuxTask, link: &mut Link) -> Result<(), End> {
+    link.send(&FromWorker::Ready, &[])?;
+    let millis = |millis: u32| Duration::from_millis(millis.into());
+    let patience = Patience::new(millis(task.first_media_ms), millis(task.idle_ms));
+    let mut input = Input::new(link, patience);
+    let mut output = Output::new(task.pace);
+    loop {
+        let before = output.pictures;
+        input = take_apart(task.container, input, &mut output)?;
+        if output.pictures == before {
+            return Err(nothing_found(task.container, "they ended without a picture"));
+        }
+        match task.pace {
+            Pace::Live => return Err(End::failed(FailureKind::Ended, "the source ended")),
+            Pace::Loop => {
+                input.begin_again();
+                output.begin_again();
+            }
+        }
+    }
+}
+
+/// One container from its beginning to its end.
+fn take_apart<'l>(container: Container, input: Input<'l>, output: &mut Output) -> Result<Input<'l>, End> {
+    let mut demuxer = Demuxer::open(container, input)
+        .map_err(|(error, mut input)| input.end().unwrap_or_else(|| refused(container, &error)))?;
+    let mut tracks = Tracks::default();
+    loop {
+        let part = match demuxer.next() {
+            Ok(Some(packet)) => {
+                let track = packet.track;
+                let times = Times::of(&packet);
+                let headers = packet.new_extradata.clone();
+                // Copied once, so that the container may be asked about the track.
+                let data = Bytes::copy_from_slice(packet.data);
+                tracks.take(&demuxer, track, headers, data, times)?
+            }
+            Ok(None) => break,
+            Err(error) => return Err(demuxer.reader().end().unwrap_or_else(|| refused(container, &error))),
+        };
+        output.send(part, &tracks, demuxer.reader())?;
+    }
+    Ok(demuxer.into_reader())
+}
+
+fn refused(container: Container, error: &av::Error) -> End {
+    if error.is_out_of_memory() {
+        return End::failed(
+            FailureKind::Limit,
+            format!("the {} takes more memory than limits.ingest_memory", container.name()),
+        );
+    }
+    nothing_found(container, &error.to_string())
+}
+
+fn nothing_found(container: Container, why: &str) -> End {
+    let name = container.name();
+    let hint = match container {
+        Container::Mp4 => ", or its index stands behind the media (write it with -movflags +faststart or fragmented)",
+        Container::MpegTs | Container::Flv => "",
+    };
+    End::failed(
+        FailureKind::Protocol,
+        format!("the source's bytes are no {name} that can be read: {why}; is it another format (input){hint}?"),
+    )
+}
+
+/// When a packet is decoded and shown.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    pts: Option<MediaTime>,
+    dts: Option<MediaTime>,
+    duration: i64,
+}
+
+impl Times {
+    fn of(packet: &Demuxed) -> Self {
+        Self { pts: packet.pts, dts: packet.dts, duration: packet.duration }
+    }
+}
+
+/// What came out of a packet.
+enum Part {
+    Nothing,
+    Video(AccessUnit, Times),
+    Audio(Bytes, Times),
+}
+
+/// The tracks of one container that are carried: the first of either kind in a codec that camshaft has.
+#[derive(Default)]
+struct Tracks {
+    video: Option<(usize, Video)>,
+    audio: Option<(usize, Audio)>,
+    /// Tracks that are not carried.
+    others: Vec<usize>,
+}
+
+impl Tracks {
+    fn take<'l>(
+        &mut self,
+        demuxer: &Demuxer<Input<'l>>,
+        track: usize,
+        headers: Option<Vec<u8>>,
+        data: Bytes,
+        times: Times,
+    ) -> Result<Part, End> {
+        self.meet(demuxer, track);
+        if let Some((index, video)) = &mut self.video
+            && *index == track
+        {
+            if let Some(headers) = headers {
+                video.take_headers(&headers);
+            }
+            return Ok(video.take(&data)?.map_or(Part::Nothing, |unit| Part::Video(unit, times)));
+        }
+        match &mut self.audio {
+            Some((index, audio)) if *index == track => {
+                Ok(audio.take(&data).map_or(Part::Nothing, |frame| Part::Audio(frame, times)))
+            }
+            _ => Ok(Part::Nothing),
+        }
+    }
+
+    /// Tracks show themselves by their first packets.
+    fn meet<'l>(&mut self, demuxer: &Demuxer<Input<'l>>, track: usize) {
+        let is = |known: Option<usize>| known == Some(track);
+        let video = self.video.as_ref().map(|(index, _)| *index);
+        if is(video) || is(self.audio.as_ref().map(|(index, _)| *index)) || self.others.contains(&track) {
+            return;
+        }
+        let Some(facts) = demuxer.track(track) else { return };
+        if let (None, Some(found)) = (&self.video, Video::of(&facts)) {
+            self.video = Some((track, found));
+        } else if let (None, Some(found)) = (&self.audio, Audio::of(&facts)) {
+            self.audio = Some((track, found));
+        } else {
+            self.others.push(track);
+        }
+    }
+
+    fn audio_config(&self) -> Option<&AudioConfig> {
+        self.audio.as_ref().and_then(|(_, audio)| audio.config())
+    }
+}
+
+/// What goes to the supervisor, on one timeline over all rounds of a loop.
+struct Output {
+    pacer: Pacer,
+    pictures: u64,
+    video: Option<VideoConfig>,
+    audio: Option<AudioConfig>,
+    /// What is added to this round's times; `None` until its first packet.
+    shift: Option<i64>,
+    /// Where the next round begins.
+    end: MediaTime,
+    last_dts: Option<MediaTime>,
+    interval: i64,
+}
+
+impl Output {
+    fn new(pace: Pace) -> Self {
+        Self {
+            pacer: Pacer::new(pace),
+            pictures: 0,
+            video: None,
+            audio: None,
+            shift: None,
+            end: MediaTime(0),
+            last_dts: None,
+            interval: USUAL_INTERVAL,
+        }
+    }
+
+    /// The container has come to its end, and begins again.
+    fn begin_again(&mut self) {
+        self.shift = None;
+        self.last_dts = None;
+    }
+
+    fn send(&mut self, part: Part, tracks: &Tracks, input: &mut Input) -> Result<(), End> {
+        match part {
+            Part::Nothing => Ok(()),
+            Part::Video(unit, times) => self.send_video(unit, times, tracks, input),
+            // Whoever joins at the first picture is to have its sound, and none from before.
+            Part::Audio(..) if self.video.is_none() => Ok(()),
+            Part::Audio(frame, times) => self.send_audio(&frame, times, tracks, input),
+        }
+    }
+
+    fn send_video(&mut self, unit: AccessUnit, times: Times, tracks: &Tracks, input: &mut Input) -> Result<(), End> {
+        self.announce(unit.config, tracks, input)?;
+        if let (Some(last), Some(dts)) = (self.last_dts, times.dts) {
+            let step = dts.since(last);
+            self.interval = if (1..=MediaTime::HZ).contains(&step) { step } else { self.interval };
+        }
+        let next = self.last_dts.map_or(MediaTime(0), |last| last.offset(self.interval));
+        let dts = times.dts.or(times.pts).unwrap_or(next);
+        let pts = times.pts.unwrap_or(dts);
+        self.last_dts = Some(dts);
+        let shift = self.shift_at(dts);
+        let (pts, dts) = (pts.offset(shift), dts.offset(shift));
+        self.end = self.end.max(dts.offset(self.interval));
+        self.pacer.wait(dts, input)?;
+        let wall = WallClock::now();
+        let header = PacketHeader { track: Track::Video, pts, dts, keyframe: unit.is_key, wall };
+        input.send(&FromWorker::Packet(header), &unit.data)?;
+        self.pictures += 1;
+        input.patience().picture_came();
+        Ok(())
+    }
+
+    fn send_audio(&mut self, frame: &Bytes, times: Times, tracks: &Tracks, input: &mut Input) -> Result<(), End> {
+        let Some(pts) = times.pts.or(times.dts) else { return Ok(()) };
+        self.announce_audio(tracks, input)?;
+        if self.audio.is_none() {
+            return Ok(());
+        }
+        let pts = pts.offset(self.shift_at(pts));
+        self.end = self.end.max(pts.offset(times.duration.clamp(0, MediaTime::HZ)));
+        let header = PacketHeader { track: Track::Audio, pts, dts: pts, keyframe: true, wall: WallClock::now() };
+        input.send(&FromWorker::Packet(header), frame)
+    }
+
+    /// What this round's times are moved by, if one at `dts` is its first.
+    fn shift_at(&mut self, dts: MediaTime) -> i64 {
+        *self.shift.get_or_insert(self.end.since(dts))
+    }
+
+    fn announce(&mut self, config: Option<VideoConfig>, tracks: &Tracks, input: &mut Input) -> Result<(), End> {
+        let Some(config) = config else { return Ok(()) };
+        self.announce_audio(tracks, input)?;
+        let generation = self.video.as_ref().map_or(0, |known| known.generation);
+        if self.video.as_ref() == Some(&VideoConfig { generation, ..config.clone() }) {
+            return Ok(());
+        }
+        let generation = self.video.as_ref().map_or(0, |known| known.generation.wrapping_add(1));
+        let config = VideoConfig { generation, ..config };
+        input.send(&FromWorker::VideoConfig(config.clone()), &[])?;
+        self.video = Some(config);
+        Ok(())
+    }
+
+    fn announce_audio(&mut self, tracks: &Tracks, input: &mut Input) -> Result<(), End> {
+        match tracks.audio_config() {
+            Some(config) if self.audio.as_ref() != Some(config) => {
+                input.send(&FromWorker::AudioConfig(config.clone()), &[])?;
+                self.audio = Some(config.clone());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
