@@ -9,6 +9,7 @@ use super::super::error::{Error, Result, check};
 use super::super::frame::Frame;
 use super::super::packet::Packet;
 use super::super::parameters::Parameters;
+use super::super::time_base::TimeBase;
 use super::{set_channels, to_int};
 
 /// An encoder of interleaved samples of 16 bits, on the calling thread.
@@ -42,8 +43,9 @@ impl SoundEncoder {
         set_channels(&mut settings.ch_layout, channels);
         // Two bits a sample: twice of what a listener needs at these rates, and less than a fiftieth of the picture's.
         settings.bit_rate = 2 * i64::from(sample_rate.min(32_000)) * i64::from(channels);
+        // Coarser times look to the encoder as if sound overlapped.
         settings.time_base.num = 1;
-        settings.time_base.den = MediaTime::HZ as i32;
+        settings.time_base.den = settings.sample_rate;
         codec.open(&[])?;
         Ok(Self { codec, coding, sample_rate, channels, packet: Packet::empty()? })
     }
@@ -76,6 +78,11 @@ impl SoundEncoder {
         self.codec.parameters()
     }
 
+    /// What its own times are counted in: samples.
+    fn time_base(&self) -> TimeBase {
+        TimeBase { num: 1, den: i32::try_from(self.sample_rate).unwrap_or(i32::MAX) }
+    }
+
     /// How many samples of each channel go in at once; `None`: any number.
     pub fn block(&mut self) -> Option<usize> {
         usize::try_from(self.codec.settings().frame_size).ok().filter(|size| *size > 0)
@@ -95,7 +102,7 @@ impl SoundEncoder {
         set_channels(&mut raw.ch_layout, self.channels);
         // SAFETY: count, format and channels are set and the frame has no samples yet.
         check("allocate samples", unsafe { ffi::av_frame_get_buffer(frame.as_mut_ptr(), 0) })?;
-        frame.get_mut().pts = pts.0;
+        frame.get_mut().pts = self.time_base().of_media(pts);
         match self.coding {
             AudioCodec::Aac => fill_planes(&mut frame, samples, usize::from(self.channels), count)?,
             _ => plane(&mut frame, 0, samples.len())?.copy_from_slice(samples),
@@ -119,7 +126,8 @@ impl SoundEncoder {
         match self.codec.receive_packet(&mut self.packet)? {
             Output::Nothing => Ok(None),
             Output::Ready => {
-                let made = (Bytes::copy_from_slice(self.packet.data()), self.packet.pts());
+                let pts = self.time_base().media_time(self.packet.pts().0);
+                let made = (Bytes::copy_from_slice(self.packet.data()), pts);
                 self.packet.clear();
                 Ok(Some(made))
             }

@@ -138,8 +138,10 @@ struct Anew {
     encoder: SoundEncoder,
     /// How long a packet lasts, in ticks.
     length: i64,
-    /// The time of the newest packet, for samples without one.
-    newest: MediaTime,
+    sample_rate: u32,
+    channels: u16,
+    /// The time that follows the last samples: only the first of several frames in a packet have one.
+    next: MediaTime,
 }
 
 impl Anew {
@@ -156,16 +158,15 @@ impl Anew {
             grid: Grid::new(sample_rate, channels, block),
             encoder,
             length: MediaTime::from_clock(block as i64, sample_rate).0,
-            newest: MediaTime(0),
+            sample_rate,
+            channels,
+            next: MediaTime(0),
         })
     }
 
     /// Damaged packets are left out.
     fn feed(&mut self, packet: &mut Packet, span: Span, writer: &mut Writer) -> Result<(), Error> {
         packet.rescale(self.base, TimeBase::MEDIA);
-        if let (Some(time), _) | (None, Some(time)) = packet.times() {
-            self.newest = MediaTime(time);
-        }
         let _ = self.decoder.send_packet(packet)?;
         self.decode(span)?;
         self.encode(writer)
@@ -185,7 +186,10 @@ impl Anew {
     fn decode(&mut self, span: Span) -> Result<(), Error> {
         while let Ok(Some(frame)) = self.decoder.receive()? {
             let start = self.resampler.convert(frame, &mut self.samples)?;
-            let time = start.unwrap_or(self.newest).offset(-span.zero.0);
+            let start = start.unwrap_or(self.next);
+            let count = self.samples.len() / usize::from(self.channels);
+            self.next = start.offset(MediaTime::from_clock(count as i64, self.sample_rate).0);
+            let time = start.offset(-span.zero.0);
             if span.has(time) {
                 self.grid.push(time, &self.samples);
             }
@@ -203,6 +207,10 @@ impl Anew {
 
     fn write(&mut self, writer: &mut Writer) -> Result<(), Error> {
         while let Some((data, pts)) = self.encoder.receive()? {
+            // What the encoder makes of the silence before the beginning.
+            if pts < MediaTime(0) {
+                continue;
+            }
             let mut packet = Packet::empty()?;
             packet.renew(data.len())?.copy_from_slice(&data);
             packet.set_times(Some(pts.0), Some(pts.0));

@@ -75,9 +75,8 @@ impl Source {
                 let keyframe = queue.back().is_some_and(Packet::is_keyframe);
                 video = video.or(found_video.filter(|_| keyframe));
             }
-            if is_of(found_sound) {
-                sound = found_sound;
-            }
+            let needs_packet = |index: &usize| demuxer.parameters(*index).is_ok_and(|track| !is_described(&track));
+            sound = found_sound.filter(|index| is_of(Some(*index)) || !needs_packet(index)).or(sound);
             let waits_for_sound = found_sound.is_some() && sound.is_none() && videos < SOUND_WITHIN;
             if video.is_some() && !waits_for_sound {
                 break;
@@ -281,6 +280,11 @@ fn hvcc_units(bytes: &[u8]) -> Option<Vec<&[u8]>> {
         }
     }
     Some(units)
+}
+
+/// Whether a container says of its sound all that must be known before the first packet, which may come late.
+fn is_described(parameters: &Parameters) -> bool {
+    parameters.sample_rate() > 0 && !(parameters.is_aac() && parameters.extradata().is_empty())
 }
 
 /// A sound track with what its container left out; `None` for one that nothing can be known of.
