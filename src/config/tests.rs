@@ -373,7 +373,7 @@ fn a_request_body_is_a_stream_that_reads_nothing() {
     insta::assert_snapshot!(stream_from_json(body, &defaults).unwrap_err(), @"
     request body:1: source: '${…}' is not expanded in a request: write the value itself; a '$' that stands for itself is '$$'
     request body:2: password_file: is not read for a request; send 'password' instead
-    request body:2: ttl: unknown key; known are source, input, rate, tls, username, password, password_file, transport, on_demand, policy, renditions, priority, node
+    request body:2: ttl: unknown key; did you mean 'tls'?
     request body:2: username: is given twice, first at request body:2; remove one
     ");
     for bad in [&b"{"[..], b"", b"[]", b"5", b"\xff", b"{\"source\": null}"] {

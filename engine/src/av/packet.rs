@@ -113,7 +113,7 @@ impl Packet {
     }
 
     /// Headers that replace those of its stream from this packet on.
-    pub(super) fn new_extradata(&self) -> Option<&[u8]> {
+    pub fn new_extradata(&self) -> Option<&[u8]> {
         let mut size = 0;
         let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_NEW_EXTRADATA;
         // SAFETY: the packet is valid; the result is null or points to `size` bytes of its own.

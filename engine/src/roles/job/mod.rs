@@ -129,7 +129,7 @@ impl Way {
                                    encode it anew, such as with codec=h264";
                     return Err(End::failed(FailureKind::Input, message));
                 }
-                writer.start(&video.track.parameters, video.matrix.as_ref(), video.track.base)?;
+                writer.start(&video.track.parameters, video.matrix.as_ref())?;
                 Ok(Self::Copy(Copying { writer, base: video.track.base, begun: false, untimed, most: spec.duration }))
             }
             (JobVideo::Copy, _) => Err(protocol("only containers take copies")),

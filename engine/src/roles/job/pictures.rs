@@ -214,22 +214,27 @@ impl Made {
             }
         };
         let encoder = self.encoder.insert(encoder);
-        if !writer.has_started() {
-            writer.start(&encoder.parameters()?, self.matrix.as_ref(), TimeBase::MEDIA)?;
-        }
         encoder.encode(frame, pts, PictureKind::Any)?;
-        drain(encoder, writer)
+        drain(encoder, writer, self.matrix.as_ref())
     }
 
     fn finish(&mut self) -> Result<(), End> {
         let (Some(encoder), Target::Packets(writer)) = (&mut self.encoder, &mut self.target) else { return Ok(()) };
         encoder.finish()?;
-        drain(encoder, writer)
+        drain(encoder, writer, self.matrix.as_ref())
     }
 }
 
-fn drain(encoder: &mut Encoder, writer: &mut Writer) -> Result<(), End> {
+/// Writes what is ready. Some encoders give their headers only with the first packet, so that the container begins there.
+fn drain(encoder: &mut Encoder, writer: &mut Writer, matrix: Option<&[i32; 9]>) -> Result<(), End> {
+    let mut beginning = (!writer.has_started()).then(|| encoder.parameters()).transpose()?;
     while let Some(packet) = encoder.packet()? {
+        if let Some(mut parameters) = beginning.take() {
+            if let (true, Some(headers)) = (parameters.extradata().is_empty(), packet.new_extradata()) {
+                parameters.set_extradata(headers)?;
+            }
+            writer.start(&parameters, matrix)?;
+        }
         writer.video(packet, TimeBase::MEDIA)?;
         packet.clear();
     }

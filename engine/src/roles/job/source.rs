@@ -150,7 +150,9 @@ impl Source {
             None => self.demuxer.read().map_err(|error| self.broken(&error.to_string()))?,
         };
         let Some(mut packet) = next else {
-            let whole = self.demuxer.packets(self.video).is_none_or(|count| self.read >= count);
+            // Others count pictures that were left out.
+            let said = self.demuxer.packets(self.video).filter(|_| self.container == FileForm::Mp4);
+            let whole = said.is_none_or(|count| self.read >= count);
             let cut = || self.broken(&format!("it ends after {} pictures, and says that it has more", self.read));
             return if whole { Ok(None) } else { Err(cut()) };
         };

@@ -49,7 +49,7 @@ impl Writer {
     }
 
     /// Begins, with video that is to be read with `parameters` and shown by `matrix`.
-    pub fn start(&mut self, parameters: &Parameters, matrix: Option<&[i32; 9]>, _base: TimeBase) -> Result<(), Error> {
+    pub fn start(&mut self, parameters: &Parameters, matrix: Option<&[i32; 9]>) -> Result<(), Error> {
         if !self.format.takes(parameters) {
             let codec = parameters.codec_name();
             let message = format!("{codec} has no place in this container: ask for another format, or for codec=h264");
