@@ -26,4 +26,5 @@ mod rtsp_protocol;
 mod sandbox;
 mod shutdown;
 mod sources;
+mod thrift;
 mod transcode;

@@ -298,6 +298,7 @@ fn a_client_that_writes_all_before_it_reads_gets_all() {
 fn hardware_does_the_work_where_it_can() {
     let gpu = Gpu::haswell();
     let server = Camshaft::start_on(&gpu, "", "");
+    server.wait_metric("camshaft_device_usable{device=\"/dev/dri/renderD128\"}", 1.0);
     let dir = tempfile::tempdir().unwrap();
     let input = file(dir.path(), "in.ts", &["-c", "copy"]);
     let before = gpu.count(Counter::H264Decoded);

@@ -7,6 +7,9 @@ use camshaft::media::{AudioCodec, AudioConfig};
 const SAMPLE_RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
+/// A header without its checksum, in bytes.
+pub const HEADER_MIN: usize = 7;
+
 /// What a header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -21,11 +24,11 @@ pub struct Header {
 impl Header {
     /// Reads the header that `bytes` begin with.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let &[0xff, sync, b2, b3, b4, b5, _, ..] = bytes else { return None };
+        let &[0xff, sync, b2, b3, b4, b5, ..] = bytes else { return None };
         if sync & 0xf6 != 0xf0 {
             return None;
         }
-        let length = if sync & 1 == 1 { 7 } else { 9 };
+        let length = if sync & 1 == 1 { HEADER_MIN } else { HEADER_MIN + 2 };
         let (object, rate, channels) = ((b2 >> 6) + 1, (b2 >> 2) & 15, (b2 & 1) << 2 | b3 >> 6);
         let sample_rate = *SAMPLE_RATES.get(usize::from(rate))?;
         // AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1): 5 bits of object type, 4 of rate, 4 of channels.
@@ -39,7 +42,7 @@ impl Header {
             rfc6381: format!("mp4a.40.{object}"),
         };
         let frame = usize::from(b3 & 3) << 11 | usize::from(b4) << 3 | usize::from(b5) >> 5;
-        (bytes.len() >= length).then_some(Self { config, length, frame })
+        (frame > length).then_some(Self { config, length, frame })
     }
 }
 

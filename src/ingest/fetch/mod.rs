@@ -235,6 +235,6 @@ impl<'a> Relay<'a> {
                 return Err(Failure::new(FailureKind::Idle, format!("no picture for {patience:?}")).into());
             }
         }
-        Err(Failure::new(FailureKind::Ended, "the source ended the response").into())
+        Err(pictures.ended().into())
     }
 }

@@ -49,6 +49,17 @@ impl Pictures {
         Ok(())
     }
 
+    /// What it means that no more pictures follow.
+    pub(super) fn ended(&self) -> Failure {
+        match self.config {
+            Some(_) => Failure::new(FailureKind::Ended, "the source ended the response"),
+            None => Failure::new(
+                FailureKind::Protocol,
+                "the source ended the response before its first picture: is it no multipart/x-mixed-replace (input)?",
+            ),
+        }
+    }
+
     async fn announce(&mut self, geometry: Geometry, profile: &str, link: &mut OwnedWriteHalf) -> Result<(), End> {
         let known = self.config.as_ref();
         if known.is_some_and(|known| known.geometry == geometry && known.profile == profile) {

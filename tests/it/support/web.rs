@@ -31,12 +31,16 @@ impl Nginx {
         let hash = command_output("openssl", &["passwd", "-apr1", PASSWORD]);
         std::fs::write(path("users"), format!("viewer:{}", String::from_utf8(hash).unwrap())).unwrap();
         let (key, certificate) = (path("key.pem"), path("ca.pem"));
-        let name = "subjectAltName=IP:127.0.0.1";
+        // No authority, as a certificate of a camera is none; OpenSSL's own configuration would make it one.
+        std::fs::write(path("openssl.cnf"), "[req]\ndistinguished_name = name\n[name]\n").unwrap();
+        let (config, name) = (path("openssl.cnf"), "subjectAltName=IP:127.0.0.1");
         command_output(
             "openssl",
             &[
                 "req",
                 "-x509",
+                "-config",
+                &config,
                 "-newkey",
                 "rsa:2048",
                 "-nodes",

@@ -1,30 +1,49 @@
 //! A container's audio track as camshaft has it: frames without headers, what they are read with beside them.
 
-use bytes::Bytes;
-use camshaft::media::{AudioCodec, AudioConfig};
+use bytes::{Buf, Bytes, BytesMut};
+use camshaft::media::{AudioCodec, AudioConfig, MediaTime};
 
-use super::super::adts::Header;
+use super::super::adts::{HEADER_MIN, Header};
 use crate::av::{TrackCodec, TrackFacts};
+
+/// Samples of a frame of AAC (ISO/IEC 14496-3 §4.5.2.1).
+const AAC_SAMPLES: i64 = 1024;
+/// The longest ADTS frame: `frame_length` has 13 bits.
+const LONGEST_ADTS: usize = 1 << 13;
 
 /// An audio track.
 pub(super) struct Audio {
     config: Option<AudioConfig>,
     framing: Framing,
+    /// The beginning of an ADTS frame whose end is in the next packet.
+    rest: BytesMut,
+    /// When the next one is due.
+    due: Option<MediaTime>,
+}
+
+/// A frame without a header, and when it is heard.
+pub(super) struct Heard {
+    pub(super) data: Bytes,
+    pub(super) pts: MediaTime,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Bare,
-    /// Each frame behind an ADTS header (ISO/IEC 13818-7 §6.2), which says what it is read with.
+    /// Each frame behind an ADTS header (ISO/IEC 13818-7 §6.2), which says what it is read with; packets hold several.
     Adts,
 }
 
 impl Audio {
+    fn new(config: Option<AudioConfig>, framing: Framing) -> Self {
+        Self { config, framing, rest: BytesMut::new(), due: None }
+    }
+
     /// The track that `facts` describe, if it is audio that is carried and its parameters are possible.
     pub(super) fn of(facts: &TrackFacts) -> Option<Self> {
         let codec = match facts.codec {
             TrackCodec::Aac if facts.extradata.is_empty() => {
-                return Some(Self { config: None, framing: Framing::Adts });
+                return Some(Self::new(None, Framing::Adts));
             }
             TrackCodec::Aac => AudioCodec::Aac,
             TrackCodec::PcmMulaw => AudioCodec::PcmMulaw,
@@ -40,7 +59,7 @@ impl Audio {
         };
         let (sample_rate, channels) = (facts.sample_rate, facts.channels);
         let config = AudioConfig { codec, sample_rate, channels, specific, rfc6381 };
-        is_possible(&config).then_some(Self { config: Some(config), framing: Framing::Bare })
+        is_possible(&config).then(|| Self::new(Some(config), Framing::Bare))
     }
 
     /// What the frames are read with, once that is known.
@@ -48,16 +67,38 @@ impl Audio {
         self.config.as_ref()
     }
 
-    /// The frame in a packet.
-    pub(super) fn take(&mut self, data: &Bytes) -> Option<Bytes> {
-        if self.framing == Framing::Bare {
-            return (!data.is_empty()).then(|| data.clone());
+    /// The frames in a packet of this time; of several in a unit of the container, the first one alone has one.
+    pub(super) fn take(&mut self, data: &Bytes, pts: Option<MediaTime>) -> Vec<Heard> {
+        match self.framing {
+            Framing::Bare if data.is_empty() => vec![],
+            Framing::Bare => pts.map(|pts| Heard { data: data.clone(), pts }).into_iter().collect(),
+            Framing::Adts => self.take_adts(data, pts),
         }
-        let header = Header::read(data)?;
-        if is_possible(&header.config) {
+    }
+
+    fn take_adts(&mut self, data: &[u8], pts: Option<MediaTime>) -> Vec<Heard> {
+        let mut frames = Vec::new();
+        let goes_on = self.due.filter(|_| !self.rest.is_empty());
+        let Some(mut due) = goes_on.or(pts).or(self.due) else { return frames };
+        self.rest.extend_from_slice(data);
+        while self.rest.len() >= HEADER_MIN {
+            let Some(header) = Header::read(&self.rest).filter(|header| is_possible(&header.config)) else {
+                // Lost its place: the next frame begins where the next header does.
+                self.rest.advance(1);
+                continue;
+            };
+            if self.rest.len() < header.frame {
+                break;
+            }
+            let data = self.rest.split_to(header.frame).freeze().slice(header.length..);
+            let lasts = AAC_SAMPLES * MediaTime::HZ / i64::from(header.config.sample_rate);
             self.config = Some(header.config);
+            frames.push(Heard { data, pts: due });
+            due = due.offset(lasts);
         }
-        Some(data.slice(header.length..)).filter(|frame| !frame.is_empty())
+        self.due = Some(due);
+        debug_assert!(self.rest.len() <= LONGEST_ADTS);
+        frames
     }
 }
 
@@ -76,11 +117,18 @@ mod tests {
         let facts =
             TrackFacts { codec: TrackCodec::Aac, extradata: vec![], sample_rate: 0, channels: 0, frame_rate: None };
         let mut audio = Audio::of(&facts).unwrap();
-        assert_eq!(audio.take(&frame).as_deref(), Some(&[7, 8][..]));
+        let [first, second] = [&frame[..], &frame[..5]].map(Bytes::copy_from_slice);
+        let packet = Bytes::from([&b"?"[..], &frame, &frame, &first, &second].concat());
+        let heard = audio.take(&packet, Some(MediaTime(0)));
+        let times: Vec<i64> = heard.iter().map(|heard| heard.pts.0).collect();
+        assert!(heard.iter().all(|heard| heard.data[..] == [7, 8]));
+        assert_eq!(times, [0, 2089, 4178], "three whole frames");
+        let heard = audio.take(&frame.slice(5..), Some(MediaTime(9000)));
+        assert_eq!((heard.len(), heard[0].pts.0), (1, 6267), "one that began in the packet before");
+        assert_eq!(audio.take(&frame, None)[0].pts.0, 8356, "one without a time");
         let config = audio.config().unwrap();
         assert_eq!((config.sample_rate, config.channels, &config.specific[..]), (44_100, 2, &[0x12, 0x10][..]));
-        assert_eq!(audio.take(&frame.slice(..7)), None);
-        assert_eq!(audio.take(&Bytes::from_static(b"\0\0\0\0\0\0\0\0")), None);
+        assert!(audio.take(&Bytes::from_static(b"\0\0\0\0\0\0\0\0"), Some(MediaTime(0))).is_empty());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::{End, Link};
 use crate::av::{self, Demuxed, Demuxer};
-use audio::Audio;
+use audio::{Audio, Heard};
 use input::{Input, Patience};
 use pacing::Pacer;
 use video::{AccessUnit, Video};
@@ -114,7 +114,7 @@ impl Times {
 enum Part {
     Nothing,
     Video(AccessUnit, Times),
-    Audio(Bytes, Times),
+    Audio(Vec<Heard>, Times),
 }
 
 /// The tracks of one container that are carried: the first of either kind in a codec that camshaft has.
@@ -146,7 +146,7 @@ impl Tracks {
         }
         match &mut self.audio {
             Some((index, audio)) if *index == track => {
-                Ok(audio.take(&data).map_or(Part::Nothing, |frame| Part::Audio(frame, times)))
+                Ok(Part::Audio(audio.take(&data, times.pts.or(times.dts)), times))
             }
             _ => Ok(Part::Nothing),
         }
@@ -186,6 +186,10 @@ struct Output {
     end: MediaTime,
     last_dts: Option<MediaTime>,
     interval: i64,
+    /// Where the sound that was sent ends.
+    heard: MediaTime,
+    /// Where that of the round before ended: files begin with sound from before their first picture.
+    floor: MediaTime,
 }
 
 impl Output {
@@ -199,6 +203,8 @@ impl Output {
             end: MediaTime(0),
             last_dts: None,
             interval: USUAL_INTERVAL,
+            heard: MediaTime(i64::MIN),
+            floor: MediaTime(i64::MIN),
         }
     }
 
@@ -206,6 +212,7 @@ impl Output {
     fn begin_again(&mut self) {
         self.shift = None;
         self.last_dts = None;
+        self.floor = self.heard;
     }
 
     fn send(&mut self, part: Part, tracks: &Tracks, input: &mut Input) -> Result<(), End> {
@@ -214,7 +221,7 @@ impl Output {
             Part::Video(unit, times) => self.send_video(unit, times, tracks, input),
             // Whoever joins at the first picture is to have its sound, and none from before.
             Part::Audio(..) if self.video.is_none() => Ok(()),
-            Part::Audio(frame, times) => self.send_audio(&frame, times, tracks, input),
+            Part::Audio(frames, times) => self.send_audio(&frames, times, tracks, input),
         }
     }
 
@@ -240,16 +247,23 @@ impl Output {
         Ok(())
     }
 
-    fn send_audio(&mut self, frame: &Bytes, times: Times, tracks: &Tracks, input: &mut Input) -> Result<(), End> {
-        let Some(pts) = times.pts.or(times.dts) else { return Ok(()) };
+    fn send_audio(&mut self, frames: &[Heard], times: Times, tracks: &Tracks, input: &mut Input) -> Result<(), End> {
         self.announce_audio(tracks, input)?;
         if self.audio.is_none() {
             return Ok(());
         }
-        let pts = pts.offset(self.shift_at(pts));
-        self.end = self.end.max(pts.offset(times.duration.clamp(0, MediaTime::HZ)));
-        let header = PacketHeader { track: Track::Audio, pts, dts: pts, keyframe: true, wall: WallClock::now() };
-        input.send(&FromWorker::Packet(header), frame)
+        for Heard { data, pts } in frames {
+            let pts = pts.offset(self.shift_at(*pts));
+            let lasts = times.duration.clamp(0, MediaTime::HZ) / frames.len().max(1) as i64;
+            if pts < self.floor {
+                continue;
+            }
+            self.heard = pts.offset(lasts);
+            self.end = self.end.max(self.heard);
+            let header = PacketHeader { track: Track::Audio, pts, dts: pts, keyframe: true, wall: WallClock::now() };
+            input.send(&FromWorker::Packet(header), data)?;
+        }
+        Ok(())
     }
 
     /// What this round's times are moved by, if one at `dts` is its first.
