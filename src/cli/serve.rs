@@ -94,7 +94,8 @@ impl Service {
         let (limits, recovery) = (config.limits.clone(), config.hardware.recovery.clone());
         let context = Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits, recovery);
         let context = Arc::new(context);
-        let jobs = Jobs::new(spawner.clone(), devices.clone(), context.admission.clone(), context.limits.clone());
+        let (admission, limits) = (context.admission.clone(), context.limits.clone());
+        let jobs = Jobs::new(spawner.clone(), devices.clone(), admission, metrics.clone(), limits);
         let streams = Streams::new(context);
         let (ready, is_ready) = watch::channel(false);
         let service = Self {

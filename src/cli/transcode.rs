@@ -166,8 +166,9 @@ async fn work(args: &Args, request: TranscodeRequest) -> Result<Ended> {
     }
     // Whoever schedules this process has given it its room.
     let budgets = Budgets::new(Some(u64::MAX), Some(u64::MAX));
-    let admission = Admission::new(budgets, Arc::new(Metrics::new()));
-    let jobs = Jobs::new(spawner, devices, admission, Limits::default());
+    let metrics = Arc::new(Metrics::new());
+    let admission = Admission::new(budgets, metrics.clone());
+    let jobs = Jobs::new(spawner, devices, admission, metrics, Limits::default());
     let input = jobs.spool();
     let started = Instant::now();
     let _feed = AbortOnDropHandle::new(tokio::spawn(feed(source, input.clone())));

@@ -65,8 +65,9 @@ fn api_with(observer: Arc<Observed>) -> Router {
     let (roots, breaker) = (Roots::default(), BreakerSettings::default());
     let devices = Devices::new(spawner.clone(), roots, DeviceChoice::Auto, breaker, events.clone());
     let (limits, recovery) = (Limits::default(), Recovery::default());
-    let context = Context::new(spawner.clone(), devices.clone(), events.clone(), metrics, limits.clone(), recovery);
-    let jobs = Jobs::new(spawner, devices.clone(), context.admission.clone(), limits);
+    let context =
+        Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits.clone(), recovery);
+    let jobs = Jobs::new(spawner, devices.clone(), context.admission.clone(), metrics, limits);
     let streams = Streams::new(Arc::new(context));
     api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs))
 }

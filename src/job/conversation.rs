@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::plan::{self, Decision};
 use super::spool::{Spool, SpoolLimits};
-use super::{Jobs, Place};
+use super::{JobResult, Jobs, Place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{
     FailureKind, FromWorker, InputAccess, JobTask, MAX_READ, Program, Role, ToWorker, Worker, WorkerEvent,
@@ -97,14 +97,26 @@ pub(super) async fn start(
     spec: JobSpec,
     policy: Policy,
     input: Arc<Spool>,
-    place: Place,
+    mut place: Place,
 ) -> Result<Running> {
+    let running = attempt(jobs, spec, policy, input).await;
+    let (talk, first, failed) = running.inspect_err(|error| place.conclude(JobResult::of(error)))?;
+    talk.go_on(jobs, first, place, failed).await
+}
+
+/// A worker that has made its first byte, and why the device was given up, if it was.
+async fn attempt(
+    jobs: &Jobs,
+    spec: JobSpec,
+    policy: Policy,
+    input: Arc<Spool>,
+) -> Result<(Talk, Bytes, Option<String>)> {
     let device = plan::device(&spec, policy, &jobs.devices.capabilities());
     let mut failed = None;
     for device in [device.clone(), None].into_iter().skip(usize::from(device.is_none())) {
         let mut talk = Talk::begin(jobs, spec, policy, input.clone(), device).await?;
         match talk.first_output(jobs).await {
-            Ok(first) => return talk.go_on(jobs, first, place, failed).await,
+            Ok(first) => return Ok((talk, first, failed)),
             Err(Trouble::Device(why)) if policy != Policy::RequireHardware && input.is_whole() => {
                 tracing::warn!(why, "a job's hardware failed; it starts again on the CPU");
                 failed = Some(why);
@@ -144,7 +156,7 @@ impl Talk {
     }
 
     /// Has the rest made in a task of its own.
-    async fn go_on(mut self, jobs: &Jobs, first: Bytes, place: Place, failed: Option<String>) -> Result<Running> {
+    async fn go_on(mut self, jobs: &Jobs, first: Bytes, mut place: Place, failed: Option<String>) -> Result<Running> {
         let Some((source, decision)) = self.decided.take() else {
             return Err(Error::internal("a job's worker made output before it knew where"));
         };
@@ -157,9 +169,8 @@ impl Talk {
         let (ended, ending) = watch::channel(None);
         let stats = self.stats.subscribe();
         let (format, sink) = (self.spec.format, output.clone());
-        let jobs = place.0.clone();
+        let jobs = place.jobs.clone();
         let task = async move {
-            let _place = place;
             let revoked = async {
                 match &mut grant {
                     Some(grant) => grant.revoked().await,
@@ -175,6 +186,7 @@ impl Talk {
                 Err(Trouble::Device(why)) => Ended::Broken(format!("the hardware failed: {why}")),
                 Err(Trouble::Final(error)) => Ended::Broken(error.chain()),
             };
+            place.conclude(if end == Ended::Whole { JobResult::Whole } else { JobResult::Broken });
             self.input.abandon();
             if let Ended::Broken(why) = &end {
                 tracing::warn!(why, "a job ended before its time");
@@ -196,7 +208,7 @@ impl Talk {
                 // Waiting here is what holds the worker up.
                 Step::Output(bytes) => output.write(bytes).await?,
                 Step::Finished(stats) => {
-                    self.stats.send_replace(stats);
+                    self.progress(stats, jobs);
                     return Ok(());
                 }
                 Step::Usual => {}
@@ -234,7 +246,7 @@ impl Talk {
             }
             FromWorker::Output if !payload.is_empty() => return Ok(Step::Output(payload)),
             FromWorker::Output => {}
-            FromWorker::Progress(stats) => drop(self.stats.send_replace(stats)),
+            FromWorker::Progress(stats) => self.progress(stats, jobs),
             FromWorker::Finished(stats) => return Ok(Step::Finished(stats)),
             FromWorker::Failed { kind, message } => return Err(trouble(kind, message)),
             _ => {
@@ -243,6 +255,12 @@ impl Talk {
             }
         }
         Ok(Step::Usual)
+    }
+
+    fn progress(&self, stats: JobStats, jobs: &Jobs) {
+        let before = self.stats.send_replace(stats);
+        let more = stats.frames_out.saturating_sub(before.frames_out);
+        jobs.metrics.job_frames.with_label_values::<&str>(&[]).inc_by(more);
     }
 
     async fn say(&self, message: ToWorker, payload: Bytes) {

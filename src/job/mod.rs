@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hw::Devices;
 use crate::link::Spawner;
 use crate::media::JobSpec;
+use crate::metrics::Metrics;
 use crate::plan::Policy;
 
 /// When a refused client may try again: jobs of some seconds are usual.
@@ -29,24 +30,81 @@ pub struct Jobs {
     spawner: Arc<Spawner>,
     devices: Arc<Devices>,
     admission: Arc<Admission>,
+    metrics: Arc<Metrics>,
     limits: Limits,
     running: AtomicU32,
 }
 
-/// A place among the jobs that run; free again when dropped.
+/// A place among the jobs that run; free again, and the job counted by its result, when dropped.
 #[derive(Debug)]
-pub struct Place(Arc<Jobs>);
+pub struct Place {
+    jobs: Arc<Jobs>,
+    result: JobResult,
+}
+
+impl Place {
+    fn conclude(&mut self, result: JobResult) {
+        self.result = result;
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        let running = self.jobs.running.fetch_sub(1, Ordering::Relaxed) - 1;
+        self.jobs.show(running);
+        self.jobs.count(self.result);
+    }
+}
+
+/// How a job went, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JobResult {
+    Whole,
+    /// After its first byte.
+    Broken,
+    /// The client left.
+    Abandoned,
+    /// The input or the request is at fault.
+    Impossible,
+    /// There was no room.
+    Refused,
+    /// Before its first byte.
+    Failed,
+}
+
+impl JobResult {
+    fn of(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::Impossible | ErrorKind::UnsupportedMedia | ErrorKind::InvalidArgument => Self::Impossible,
+            ErrorKind::Overloaded => Self::Refused,
+            _ => Self::Failed,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Broken => "broken",
+            Self::Abandoned => "abandoned",
+            Self::Impossible => "impossible",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
     }
 }
 
 impl Jobs {
     /// Nothing runs yet.
-    pub fn new(spawner: Arc<Spawner>, devices: Arc<Devices>, admission: Arc<Admission>, limits: Limits) -> Arc<Self> {
-        Arc::new(Self { spawner, devices, admission, limits, running: AtomicU32::new(0) })
+    pub fn new(
+        spawner: Arc<Spawner>,
+        devices: Arc<Devices>,
+        admission: Arc<Admission>,
+        metrics: Arc<Metrics>,
+        limits: Limits,
+    ) -> Arc<Self> {
+        let jobs = Self { spawner, devices, admission, metrics, limits, running: AtomicU32::new(0) };
+        jobs.show(0);
+        Arc::new(jobs)
     }
 
     /// Takes a place for a job.
@@ -57,8 +115,12 @@ impl Jobs {
         let most = self.limits.jobs;
         let free = |count: u32| (count < most).then_some(count + 1);
         match self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free) {
-            Ok(_) => Ok(Place(self.clone())),
+            Ok(before) => {
+                self.show(before + 1);
+                Ok(Place { jobs: self.clone(), result: JobResult::Abandoned })
+            }
             Err(_) => {
+                self.count(JobResult::Refused);
                 let message =
                     format!("{most} jobs run, which is the limit (limits.jobs): try again when one has ended");
                 Err(Error::new(ErrorKind::Overloaded, message).with_retry_after(RETRY_AFTER))
@@ -66,9 +128,12 @@ impl Jobs {
         }
     }
 
-    /// Jobs that run now.
-    pub fn running(&self) -> u32 {
-        self.running.load(Ordering::Relaxed)
+    fn show(&self, running: u32) {
+        self.metrics.jobs_running.with_label_values::<&str>(&[]).set(running.into());
+    }
+
+    fn count(&self, result: JobResult) {
+        self.metrics.jobs.with_label_values(&[result.name()]).inc();
     }
 
     /// A spool for a job's input.

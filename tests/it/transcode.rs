@@ -161,6 +161,8 @@ fn garbage_of_every_kind_is_refused_before_the_first_byte() {
         assert_eq!(answer.status, "422", "{what}: {}", said(&answer));
         assert!(said(&answer).contains("\"kind\":\"impossible\""), "{what}: {}", said(&answer));
     }
+    server.wait_metric("camshaft_jobs_total{result=\"impossible\"}", 7.0);
+    assert_eq!(server.metric("camshaft_jobs_running"), Some(0.0));
 }
 
 #[test]
@@ -173,6 +175,7 @@ fn a_file_that_ends_early_gives_no_whole_answer() {
     let answer = post(&server, "format=mp4", &path, &dir.path().join("out.mp4"));
     assert_eq!(answer.status, "200");
     assert!(!answer.whole, "a broken file ended like a whole one: {}", answer.headers);
+    server.wait_metric("camshaft_jobs_total{result=\"broken\"}", 1.0);
 }
 
 #[test]
@@ -215,6 +218,9 @@ fn the_job_over_the_limit_is_refused_at_once_and_the_others_lose_nothing() {
         std::fs::write(&path, dechunked(&answer)).unwrap();
         assert_eq!(frames(&path), FRAMES as usize, "job {number}");
     }
+    server.wait_metric("camshaft_jobs_total{result=\"whole\"}", 20.0);
+    assert_eq!(server.metric("camshaft_jobs_total{result=\"refused\"}"), Some(1.0));
+    assert_eq!(server.metric("camshaft_job_frames_total"), Some(f64::from(20 * FRAMES)));
 }
 
 /// Sends the head of a request whose body comes in chunks.
@@ -274,7 +280,13 @@ fn live_pictures_come_out_while_they_go_in_and_the_worker_goes_with_its_client()
         || std::thread::sleep(Duration::from_millis(10)),
         || (engines() < before).then_some(()),
     );
-    eprintln!("worker gone after {:?}", gone.elapsed());
+    let gone = gone.elapsed();
+    eprintln!("worker gone after {gone:?}");
+    assert!(gone < Duration::from_secs(3), "{gone:?}: 0.5 s is promised of a machine that is not loaded");
+    // Whether the end of the body or that of the connection is seen first is chance.
+    let results = ["abandoned", "broken"].map(|result| format!("camshaft_jobs_total{{result=\"{result}\"}}"));
+    let counted = || results.iter().any(|series| server.metric(series) == Some(1.0)).then_some(());
+    eventually("the job is counted", || std::thread::sleep(Duration::from_millis(50)), counted);
 }
 
 #[test]
