@@ -11,6 +11,7 @@ pub mod frigate;
 pub mod http;
 pub mod hw;
 pub mod ingest;
+pub mod job;
 pub mod link;
 pub mod media;
 pub mod metrics;

@@ -112,6 +112,12 @@ pub struct Metrics {
     pub rtsp_sessions: IntGaugeVec,
     /// RTSP connections that were closed for what they did, by reason.
     pub rtsp_closed: IntCounterVec,
+    /// Transcode jobs that run now.
+    pub jobs_running: IntGaugeVec,
+    /// Transcode jobs that were asked for, by result.
+    pub jobs: IntCounterVec,
+    /// Pictures that transcode jobs made.
+    pub job_frames: IntCounterVec,
 }
 
 const STREAM: &[&str] = &["stream"];
@@ -269,6 +275,13 @@ impl Metrics {
             ),
             rtsp_requests: table.counters("rtsp_requests_total", "RTSP requests", &["method", "status"]),
             rtsp_sessions: table.gauges("rtsp_sessions", "RTSP sessions that play now", &["transport"]),
+            jobs_running: table.gauges("jobs_running", "Transcode jobs that run now", &[]),
+            jobs: table.counters(
+                "jobs_total",
+                "Transcode jobs asked for, by result: whole, broken, abandoned, impossible, refused, failed",
+                &["result"],
+            ),
+            job_frames: table.counters("job_frames_total", "Pictures that transcode jobs made", &[]),
             rtsp_closed: table.counters(
                 "rtsp_closed_total",
                 "RTSP connections closed for what they did or failed to do",

@@ -10,6 +10,7 @@ mod probe;
 mod serve;
 mod shell;
 mod streams;
+mod transcode;
 mod worker;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Run the service.
     Serve(serve::Args),
+    /// Transcode a file or a stream, without a service.
+    Transcode(transcode::Args),
     /// Show the GPUs of this machine, and what they have proved.
     Probe(probe::Args),
     /// Find out whether this machine, container and configuration will do.
@@ -56,6 +59,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Transcode(args) => return transcode::run(args),
         Command::Probe(args) => return probe::run(args),
         Command::Check(args) => check::run(args),
         Command::Live(args) => live::run(args),

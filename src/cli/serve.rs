@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::http::{self, AdminState, ApiState, DeliveryOptions, PodListener, RequestObserver, ServerOptions};
 use crate::hw::{BreakerSettings, Devices, Roots};
+use crate::job::Jobs;
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
 use crate::plan::Policy;
@@ -67,6 +68,7 @@ struct Service {
     files: Files,
     config: Config,
     streams: Arc<Streams>,
+    jobs: Arc<Jobs>,
     spawner: Arc<Spawner>,
     devices: Arc<Devices>,
     metrics: Arc<Metrics>,
@@ -91,13 +93,17 @@ impl Service {
         let devices = Devices::new(spawner.clone(), Roots::default(), choice, breaker, events.clone());
         let (limits, recovery) = (config.limits.clone(), config.hardware.recovery.clone());
         let context = Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits, recovery);
-        let streams = Streams::new(Arc::new(context));
+        let context = Arc::new(context);
+        let (admission, limits) = (context.admission.clone(), context.limits.clone());
+        let jobs = Jobs::new(spawner.clone(), devices.clone(), admission, metrics.clone(), limits);
+        let streams = Streams::new(context);
         let (ready, is_ready) = watch::channel(false);
         let service = Self {
             defaults: watch::Sender::new(config.defaults.clone()),
             files,
             config,
             streams,
+            jobs,
             spawner,
             devices,
             metrics,
@@ -141,6 +147,7 @@ impl Service {
             delivery,
             Arc::new(HttpMetrics(self.metrics.clone())),
             self.events.clone(),
+            self.jobs.clone(),
         ));
         let (metrics, devices) = (self.metrics.clone(), self.devices.clone());
         let text = move || {

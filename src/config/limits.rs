@@ -70,6 +70,10 @@ quantities! {
     worker_files: u32 = 64, from 16, to 4096;
     /// The largest file of an engine in bytes, memory files included.
     worker_file_size: u64 = 0, from 0, to mib(4096);
+    /// Transcode jobs at once.
+    jobs: u32 = 8, from 1, to 1000;
+    /// Bytes that a job keeps of its input, and as many of its output.
+    job_spool: u64 = mib(512), from mib(1), to mib(65_536);
     /// Connections of RTSP clients.
     rtsp_connections: u32 = 1024, from 1, to 100_000;
     /// Bytes of an RTSP message.

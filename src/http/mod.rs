@@ -15,6 +15,7 @@ mod server;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod transcode;
 
 pub use admin::{AdminState, admin};
 pub use body::DeliveryOptions;
@@ -44,6 +45,7 @@ use crate::config::StreamDefaults;
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::hw::Devices;
+use crate::job::Jobs;
 use crate::media::StreamId;
 use crate::query;
 use crate::stream::Streams;
@@ -71,6 +73,7 @@ pub struct ApiState {
     delivery: DeliveryOptions,
     observer: Arc<dyn RequestObserver>,
     events: Arc<Events>,
+    jobs: Arc<Jobs>,
 }
 
 impl ApiState {
@@ -82,8 +85,9 @@ impl ApiState {
         delivery: DeliveryOptions,
         observer: Arc<dyn RequestObserver>,
         events: Arc<Events>,
+        jobs: Arc<Jobs>,
     ) -> Self {
-        Self { streams, defaults, devices, delivery, observer, events }
+        Self { streams, defaults, devices, delivery, observer, events, jobs }
     }
 }
 
@@ -132,6 +136,7 @@ fn calls() -> OpenApiRouter<ApiState> {
         .routes(routes!(live::hls::segment))
         .routes(routes!(frame::frame))
         .routes(routes!(events::listen))
+        .routes(routes!(transcode::transcode))
         .routes(routes!(ingest::ingest))
         // Media comes for as long as it likes; no more of it is held than a few chunks.
         .layer(DefaultBodyLimit::disable())

@@ -11,6 +11,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::config::{Limits, Recovery};
 use crate::hw::{BreakerSettings, Roots};
+use crate::job::Jobs;
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
 use crate::plan::DeviceChoice;
@@ -64,9 +65,11 @@ fn api_with(observer: Arc<Observed>) -> Router {
     let (roots, breaker) = (Roots::default(), BreakerSettings::default());
     let devices = Devices::new(spawner.clone(), roots, DeviceChoice::Auto, breaker, events.clone());
     let (limits, recovery) = (Limits::default(), Recovery::default());
-    let context = Context::new(spawner, devices.clone(), events.clone(), metrics, limits, recovery);
+    let context =
+        Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits.clone(), recovery);
+    let jobs = Jobs::new(spawner, devices.clone(), context.admission.clone(), metrics, limits);
     let streams = Streams::new(Arc::new(context));
-    api(ApiState::new(streams, defaults, devices, delivery, observer, events))
+    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs))
 }
 
 fn new_api() -> Router {
@@ -142,6 +145,7 @@ async fn the_description_has_every_call() {
         ("/v1/streams/{id}/hls/{session}/{file}", vec!["get"]),
         ("/v1/streams/{id}/ingest", vec!["post"]),
         ("/v1/streams/{id}/live.{ext}", vec!["get"]),
+        ("/v1/transcode", vec!["post"]),
     ];
     let paths = document["paths"].as_object().unwrap();
     assert_eq!(paths.len(), expected.len());

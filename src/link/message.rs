@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::{
-    AudioConfig, ClockSource, Container, FrameHeader, Geometry, InputFormat, MediaTime, Pace, PacketHeader,
-    PatternSource, RenditionSpec, SoundSpec, StillSpec, TlsTrust, Transport, VideoCodec, VideoConfig,
+    AudioConfig, ClockSource, Container, FrameHeader, Geometry, InputFormat, JobSource, JobSpec, JobStats, MediaTime,
+    Pace, PacketHeader, PatternSource, RenditionSpec, SoundSpec, StillSpec, TlsTrust, Transport, VideoCodec,
+    VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
 use crate::sandbox::{Confined, Confinement, Reach};
@@ -122,6 +123,24 @@ pub struct PixelsTask {
     pub sample_ticks: Option<i64>,
 }
 
+/// A job: bytes in, bytes out. The worker asks for its input, so that nothing is sent that has no place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobTask {
+    /// What is to be made.
+    pub spec: JobSpec,
+    /// The render node that may be used; it is opened before the input is read.
+    pub device: Option<String>,
+}
+
+/// How a job reads its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InputAccess {
+    /// From front to back: what was read may be dropped.
+    Sequential,
+    /// To and fro: all of it is kept.
+    Random,
+}
+
 /// A sound worker: makes one sound of a source's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SoundTask {
@@ -151,6 +170,8 @@ pub enum Role {
         /// What is to be tried, in this order.
         capabilities: Vec<Capability>,
     },
+    /// `camshaft-engine`, role job.
+    Job(JobTask),
     /// `camshaft-engine`, role probe: asks a device's driver what it can do. Answered by [`FromWorker::Probed`].
     Probe {
         /// The render node, e.g. `/dev/dri/renderD128`.
@@ -244,6 +265,12 @@ pub enum ToWorker {
         /// Where.
         stages: Candidate,
     },
+    /// Job: the answer to [`FromWorker::Read`], in the payload; empty at the input's end.
+    Input,
+    /// Job: the answer to [`FromWorker::MeasureInput`].
+    InputSize(u64),
+    /// Job: the answer to [`FromWorker::JobSource`]: where the stages run.
+    JobStages(Candidate),
     /// Demux, and fetch from the link: the next bytes of the source, in the payload.
     Bytes,
     /// Demux, and fetch from the link: the bytes have come to their end.
@@ -310,6 +337,8 @@ pub enum FailureKind {
     Ended,
     /// No track in a codec that camshaft carries.
     Unsupported,
+    /// A job's input is not what it must be.
+    Input,
     /// Past a limit: picture size, memory that the parameter sets ask for, access unit size.
     Limit,
     /// A codec or driver could not be set up or gave an error that cannot be skipped.
@@ -339,6 +368,7 @@ impl FailureKind {
             Self::Protocol => "protocol",
             Self::Ended => "ended",
             Self::Unsupported => "unsupported",
+            Self::Input => "input",
             Self::Limit => "limit",
             Self::Codec => "codec",
             Self::Device => "device",
@@ -463,6 +493,26 @@ pub enum FromWorker {
         /// Whether the decoder says that it had to make up parts of it.
         flawed: bool,
     },
+    /// Job: asks for at most `length` bytes of the input from `offset` on. Answered by [`ToWorker::Input`] as soon as
+    /// there is at least one.
+    Read {
+        /// From the input's first byte.
+        offset: u64,
+        /// Bytes, at most [`MAX_READ`].
+        length: u32,
+    },
+    /// Job: asks how long the input is. Answered by [`ToWorker::InputSize`] once all of it is there.
+    MeasureInput,
+    /// Job: how the input is read from now on.
+    Access(InputAccess),
+    /// Job: what the input is; answered by [`ToWorker::JobStages`].
+    JobSource(JobSource),
+    /// Job: the next bytes of what is made, in the payload.
+    Output,
+    /// Job: how far it is; a few times a second.
+    Progress(JobStats),
+    /// Job: all has been made and sent.
+    Finished(JobStats),
     /// Fetch: what follows is bytes of this container, rather than pictures.
     Container(Container),
     /// Fetch: the next bytes of the source, in the payload; at most [`MAX_CHUNK`].
@@ -470,6 +520,9 @@ pub enum FromWorker {
     /// Fetch: the bytes have come to their end, and those of a file begin again.
     EndOfBytes,
 }
+
+/// The most bytes of one [`FromWorker::Read`].
+pub const MAX_READ: u32 = 1 << 20;
 
 /// The most bytes of a [`FromWorker::Bytes`].
 pub const MAX_CHUNK: usize = 64 << 10;

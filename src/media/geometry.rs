@@ -39,6 +39,21 @@ impl Geometry {
     }
 }
 
+impl Geometry {
+    /// As [`Self::scaled_to`], with both sides rounded to the nearest even number, as encoders need them.
+    pub fn fitted_to(self, width: Option<u32>, height: Option<u32>) -> Self {
+        let (w, h) = (f64::from(self.width.max(1)), f64::from(self.height.max(1)));
+        let even = |side: f64| ((side / 2.0).round().max(1.0) * 2.0) as u32;
+        let (to_w, to_h) = match (width.map(f64::from), height.map(f64::from)) {
+            (Some(width), Some(height)) => (width, height),
+            (Some(width), None) => (width, width * h / w),
+            (None, Some(height)) => (height * w / h, height),
+            (None, None) => (w, h),
+        };
+        Self { width: even(to_w), height: even(to_h) }
+    }
+}
+
 impl fmt::Display for Geometry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.width, self.height)
@@ -90,6 +105,15 @@ mod tests {
         assert_eq!(full_hd.scaled_to(None, Some(480)), Geometry::new(854, 480));
         assert_eq!(full_hd.scaled_to(Some(1279), Some(3)), Geometry::new(1279, 3));
         assert_eq!(Geometry::new(0, 0).scaled_to(Some(10), None), Geometry::new(10, 10));
+    }
+
+    #[test]
+    fn encoders_get_the_nearest_even_size() {
+        let full_hd = Geometry::new(1920, 1080);
+        assert_eq!(full_hd.fitted_to(None, Some(240)), Geometry::new(426, 240));
+        assert_eq!(full_hd.fitted_to(Some(641), None), Geometry::new(642, 360));
+        assert_eq!(Geometry::new(33, 17).fitted_to(None, None), Geometry::new(34, 18));
+        assert_eq!(Geometry::new(0, 0).fitted_to(None, None), Geometry::new(2, 2));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod cadence;
 mod codec;
 mod frame;
 mod geometry;
+mod job;
 pub mod nal;
 mod packet;
 mod parameter_sets;
@@ -19,11 +20,13 @@ pub use cadence::Cadence;
 pub use codec::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
 pub use frame::{Frame, FrameHeader};
 pub use geometry::{Crop, Geometry, MAX_PIXELS};
+pub use job::{JobFormat, JobSource, JobSpec, JobStats, JobVideo, RawInput};
 pub use packet::{MAX_ACCESS_UNIT, Packet, PacketHeader, Track, TrackConfig};
 pub use parameter_sets::{StreamParameters, parse_parameter_sets};
 pub use pixel::PixelFormat;
 pub use request::{
-    EncodeSpec, OutputRequest, OutputSpec, RateControl, RenditionRequest, RenditionSpec, StillSpec, resolve_size,
+    EncodeSpec, OutputRequest, OutputSpec, RateControl, RenditionRequest, RenditionSpec, StillSpec, default_bitrate,
+    resolve_size,
 };
 pub use sound::{AudioRequest, MAX_CHANNELS, MAX_SAMPLE_RATE, SoundCoding, SoundSpec};
 pub use source::{Container, InputFormat, Pace, PatternSource, StreamId, TlsTrust, Transport};

@@ -154,7 +154,7 @@ pub fn resolve_size(source: Geometry, crop: Option<Crop>, width: Option<u32>, he
 }
 
 /// A bit rate that looks clean on camera pictures: 0.1 bit a pixel for H.264, two thirds of it for H.265.
-fn default_bitrate(codec: VideoCodec, size: Geometry, fps: f64) -> u32 {
+pub fn default_bitrate(codec: VideoCodec, size: Geometry, fps: f64) -> u32 {
     let bits_a_pixel = match codec {
         VideoCodec::Hevc => 0.066,
         _ => 0.1,

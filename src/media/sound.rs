@@ -15,7 +15,7 @@ pub const MAX_CHANNELS: u16 = 8;
 const AAC_RATES: [(u32, u16); 6] = [(16_000, 8), (22_050, 7), (24_000, 6), (32_000, 5), (44_100, 4), (48_000, 3)];
 
 /// The sound that is wanted beside pictures (`audio=`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AudioRequest {
     /// The source's own where the container has a place for it, else AAC made of it.
     #[default]
@@ -60,9 +60,14 @@ impl SoundSpec {
     /// AAC that loses nothing of `source` that a camera's microphone hears: its rate or the next one that every player
     /// knows, one or two channels.
     pub fn aac(source: &AudioConfig) -> Self {
-        let fitting = AAC_RATES.iter().find(|(rate, _)| *rate >= source.sample_rate);
+        Self::aac_of(source.sample_rate, source.channels)
+    }
+
+    /// The same, of sound at that rate in as many channels.
+    pub fn aac_of(sample_rate: u32, channels: u16) -> Self {
+        let fitting = AAC_RATES.iter().find(|(rate, _)| *rate >= sample_rate);
         let sample_rate = fitting.unwrap_or(&AAC_RATES[AAC_RATES.len() - 1]).0;
-        Self { coding: SoundCoding::Aac, sample_rate, channels: source.channels.clamp(1, 2) }
+        Self { coding: SoundCoding::Aac, sample_rate, channels: channels.clamp(1, 2) }
     }
 
     /// Bare samples.

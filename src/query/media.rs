@@ -93,7 +93,7 @@ impl MediaParams {
     }
 }
 
-fn parse_audio(text: &str) -> Result<AudioRequest, String> {
+pub(super) fn parse_audio(text: &str) -> Result<AudioRequest, String> {
     let named = AudioRequest::ALL.iter().find(|(name, _)| *name == text);
     named.map(|(_, request)| *request).ok_or_else(|| {
         let names = AudioRequest::ALL.map(|(name, _)| name).join(", ");

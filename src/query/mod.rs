@@ -1,8 +1,10 @@
 //! A URL's query, read parameter by parameter; every mistake is kept, so that one answer names them all.
 
 mod media;
+mod transcode;
 
 pub use media::{Media, MediaParams};
+pub use transcode::{TranscodeRequest, parse_format};
 
 use url::form_urlencoded;
 

@@ -32,3 +32,4 @@ mod sandbox;
 mod shutdown;
 mod sources;
 mod thrift;
+mod transcode;

@@ -7,6 +7,7 @@ use std::ptr::{self, NonNull};
 use super::error::{END_OF_STREAM, Error, Result, TRY_AGAIN, check, check_pointer};
 use super::frame::{ColorTags, Frame, write_enum};
 use super::packet::Packet;
+use super::parameters::Parameters;
 
 /// What a codec has to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,23 @@ impl Codec {
         write_enum((&raw mut settings.colorspace).cast(), color.space);
         write_enum((&raw mut settings.color_primaries).cast(), color.primaries);
         write_enum((&raw mut settings.color_trc).cast(), color.transfer);
+    }
+
+    /// Takes over what a container says of the stream.
+    pub(super) fn set_parameters(&mut self, parameters: &Parameters) -> Result<()> {
+        // SAFETY: both are valid; the context is not open.
+        let code = unsafe { ffi::avcodec_parameters_to_context(self.raw.as_ptr(), parameters.as_ptr()) };
+        check("set up codec", code)?;
+        Ok(())
+    }
+
+    /// What the packets of an open encoder are to be read with.
+    pub(super) fn parameters(&self) -> Result<Parameters> {
+        let mut parameters = Parameters::empty()?;
+        // SAFETY: both are valid.
+        let code = unsafe { ffi::avcodec_parameters_from_context(parameters.as_mut_ptr(), self.raw.as_ptr()) };
+        check("describe codec", code)?;
+        Ok(parameters)
     }
 
     /// Gives the context a copy of `bytes` as its out-of-band headers.
@@ -187,6 +205,7 @@ impl Dictionary {
         Self(ptr::null_mut())
     }
 
+    /// For calls that take the options that they know out of it.
     pub(super) fn as_mut_ptr(&mut self) -> *mut *mut ffi::AVDictionary {
         &mut self.0
     }

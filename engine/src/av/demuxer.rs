@@ -1,4 +1,5 @@
-//! Containers taken apart by libavformat, which is told what they are and opens nothing: bytes come from a reader.
+//! Cameras' containers taken apart by libavformat, which is told what they are and opens nothing: bytes come from a reader
+//! that outlives the container. Files of jobs are for `file_demuxer.rs`.
 
 use camshaft::media::{Container, FrameRate, MediaTime};
 use ffmpeg_next::ffi::{self, AVCodecID};
@@ -11,6 +12,7 @@ use super::codec::Dictionary;
 use super::error::{END_OF_STREAM, Error, Result, check, check_pointer};
 use super::frame::read_enum;
 use super::packet::Packet;
+use super::time_base::TimeBase;
 
 /// What is read from the reader at once, in bytes; a transport stream's first tables are looked for in as much, and read
 /// again from the buffer, so that it holds all of them.
@@ -183,9 +185,9 @@ impl<R: Read> Demuxer<R> {
             END_OF_STREAM => return Ok(None),
             code => check("read container", code)?,
         };
-        let track = self.packet.stream_index();
+        let track = self.packet.stream();
         if let Some(time_base) = self.stream(track).map(|stream| stream.time_base) {
-            self.packet.rescale(time_base);
+            self.packet.rescale(time_base.into(), TimeBase::MEDIA);
         }
         let packet = &self.packet;
         let known = |time: MediaTime| (time.0 != ffi::AV_NOPTS_VALUE).then_some(time);

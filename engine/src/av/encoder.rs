@@ -7,7 +7,7 @@ use bytes::Bytes;
 use camshaft::media::nal::{self, NalKind};
 use camshaft::media::{FrameRate, Geometry, MediaTime, RateControl, VideoCodec, VideoConfig, parse_parameter_sets};
 use camshaft::plan::EncodeMode;
-use ffmpeg_next::ffi::AVPictureType;
+use ffmpeg_next::ffi::{AV_CODEC_FLAG_GLOBAL_HEADER, AVPictureType};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::codec::{Codec, Output};
@@ -15,6 +15,7 @@ use super::device::WaitClock;
 use super::error::{Error, Result, Silence};
 use super::frame::{ColorTags, Frame, PoolId};
 use super::packet::Packet;
+use super::parameters::Parameters;
 
 /// What the encoded stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +27,16 @@ pub enum Tuning {
         /// Consecutive B frames; 0 for none.
         bframes: u8,
     },
+    /// A container, with parameter sets beside the packets.
+    File,
+    /// A container with parameter sets in the packets, before every IDR.
+    Transport,
 }
 
 impl Tuning {
     fn bframes(self) -> u8 {
         match self {
-            Self::Live => 0,
+            Self::Live | Self::File | Self::Transport => 0,
             Self::Camera { bframes } => bframes,
         }
     }
@@ -153,6 +158,24 @@ impl Encoder {
         }
     }
 
+    /// The next packet as the encoder lays it out, for a muxer, if one is ready; its times are [`MediaTime`].
+    pub fn packet(&mut self) -> Result<Option<&mut Packet>> {
+        let output = self.receive_packet()?;
+        if output == Output::Nothing {
+            return Ok(None);
+        }
+        if self.packet.duration() == 0 {
+            let rate = self.settings.frame_rate;
+            self.packet.set_duration(MediaTime::HZ * i64::from(rate.den) / i64::from(rate.num.max(1)));
+        }
+        Ok(Some(&mut self.packet))
+    }
+
+    /// What its packets are to be read with.
+    pub fn parameters(&self) -> Result<Parameters> {
+        self.codec.parameters()
+    }
+
     fn receive_packet(&mut self) -> Result<Output> {
         let Self { codec, packet, on_device: Some(device), .. } = self else {
             return self.codec.receive_packet(&mut self.packet);
@@ -180,8 +203,10 @@ impl Encoder {
         };
         self.configured |= config.is_some();
         let data = match self.settings.tuning {
-            Tuning::Live => nal::length_prefixed(units),
-            Tuning::Camera { .. } => nal::length_prefixed(units.into_iter().filter(|unit| !is_parameter_set(unit))),
+            Tuning::Live | Tuning::Transport => nal::length_prefixed(units),
+            Tuning::Camera { .. } | Tuning::File => {
+                nal::length_prefixed(units.into_iter().filter(|unit| !is_parameter_set(unit)))
+            }
         };
         let (pts, dts) = self.times();
         Ok(AccessUnit { config, data, pts, dts, keyframe })
@@ -270,6 +295,9 @@ fn set_fields(codec: &mut Codec, settings: &EncoderSettings) {
     (context.time_base.num, context.time_base.den) = (ticks(settings) as i32, MediaTime::HZ as i32);
     (context.framerate.num, context.framerate.den) = (clamped(rate.num), clamped(rate.den));
     context.thread_count = 1;
+    if settings.tuning == Tuning::File {
+        context.flags |= AV_CODEC_FLAG_GLOBAL_HEADER as i32;
+    }
     context.gop_size = clamped(settings.gop.max(1));
     context.max_b_frames = settings.tuning.bframes().into();
     if let RateControl::Bitrate(bitrate) = settings.rate_control {

@@ -175,8 +175,23 @@ impl Frame {
         Some(self.get().pts).filter(|pts| *pts != NO_PTS).map(MediaTime)
     }
 
+    /// The decoder's best guess of the presentation time, in the time base of its packets.
+    pub fn best_time(&self) -> Option<i64> {
+        Some(self.get().best_effort_timestamp).filter(|time| *time != NO_PTS)
+    }
+
+    /// Says when the picture is shown.
+    pub fn set_pts(&mut self, pts: MediaTime) {
+        self.get_mut().pts = pts.0;
+    }
+
+    /// FFmpeg's number of the pixel format or, of sound, of the sample format.
+    pub(super) fn format(&self) -> c_int {
+        self.get().format
+    }
+
     /// Whether two fields make up the picture.
-    pub(super) fn is_interlaced(&self) -> bool {
+    pub fn is_interlaced(&self) -> bool {
         interlaced(self.get())
     }
 

@@ -131,7 +131,7 @@ pub fn decode_jpeg(jpeg: &[u8]) -> Result<Frame> {
 ///
 /// FFmpeg's table times q/8 has the mean of libjpeg's table at 6.5 q percent, and libjpeg scales its table to
 /// 200 − 2 quality percent from 50 on and 5000 / quality below.
-fn quantiser(quality: u8) -> i32 {
+pub(super) fn quantiser(quality: u8) -> i32 {
     let quality = f64::from(quality.clamp(1, 100));
     let percent = if quality < 50.0 { 5000.0 / quality } else { 200.0 - 2.0 * quality };
     (percent / 6.5).round().clamp(1.0, 31.0) as i32

@@ -1,12 +1,13 @@
 //! Crop and scale surfaces on the GPU, by FFmpeg's `scale_vaapi`.
 
-use camshaft::media::{Crop, Geometry, MediaTime};
+use camshaft::media::{Crop, Geometry};
 use ffmpeg_next::ffi;
-use std::ffi::{CStr, CString, c_int};
-use std::ptr::{self, NonNull};
+use std::ffi::{CString, c_int};
 
-use super::error::{Error, Result, check, check_pointer};
+use super::codec::Output;
+use super::error::{Error, Result};
 use super::frame::{Frame, PoolId};
+use super::graph::Graph;
 
 /// What becomes of a surface's samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,8 @@ impl SurfaceScaler {
         let Some(pool) = example.pool() else {
             return Err(Error::Unsupported("a picture in memory cannot be scaled on a device".into()));
         };
-        let graph = Graph::new(example, &view).map_err(Error::of_device)?;
+        let steps = [(c"scale_vaapi", Some(options(&view)))];
+        let graph = Graph::of_pictures(example, &steps).map_err(Error::of_device)?;
         let (input, output) = (Frame::empty()?, Frame::empty()?);
         Ok(Self { graph, view, pool, source, input, output })
     }
@@ -84,115 +86,17 @@ impl SurfaceScaler {
             self.input.narrow(crop);
         }
         self.output.clear();
-        let scaled = self.graph.run(&mut self.input, &mut self.output);
+        let scaled = self.graph.send(Some(&mut self.input)).and_then(|()| self.graph.receive(&mut self.output));
         self.input.clear();
-        scaled.map_err(Error::of_device)
+        match scaled.map_err(Error::of_device)? {
+            Output::Ready => Ok(()),
+            Output::Nothing => Err(Error::Device("the device's scaler gave no picture".into())),
+        }
     }
 
     /// What the last [`SurfaceScaler::scale`] made.
     pub fn output(&self) -> &Frame {
         &self.output
-    }
-}
-
-/// `buffer` → `scale_vaapi` → `buffersink`. The contexts live as long as the graph.
-struct Graph {
-    source: NonNull<ffi::AVFilterContext>,
-    sink: NonNull<ffi::AVFilterContext>,
-    _filters: Filters,
-}
-
-/// Owns the filters.
-struct Filters(NonNull<ffi::AVFilterGraph>);
-
-impl Graph {
-    fn new(example: &Frame, view: &SurfaceView) -> Result<Self> {
-        // SAFETY: no preconditions; null means that memory ran out.
-        let filters = Filters(check_pointer("allocate filters", unsafe { ffi::avfilter_graph_alloc() })?);
-        let source = filters.add(c"buffer")?;
-        describe_source(source, example)?;
-        initialise(source, None)?;
-        let scale = filters.add(c"scale_vaapi")?;
-        initialise(scale, Some(&options(view)))?;
-        let sink = filters.add(c"buffersink")?;
-        initialise(sink, None)?;
-        link(source, scale)?;
-        link(scale, sink)?;
-        // SAFETY: the graph is whole and not configured yet; it wants no other context for its log.
-        let code = unsafe { ffi::avfilter_graph_config(filters.0.as_ptr(), ptr::null_mut()) };
-        check("set up scaling on the device", code)?;
-        Ok(Self { source, sink, _filters: filters })
-    }
-
-    fn run(&mut self, input: &mut Frame, output: &mut Frame) -> Result<()> {
-        // SAFETY: the graph is configured; the source takes over the frame's references.
-        let code = unsafe { ffi::av_buffersrc_add_frame_flags(self.source.as_ptr(), input.as_mut_ptr(), 0) };
-        check("scale on the device", code)?;
-        // SAFETY: the graph is configured, the frame empty.
-        let code = unsafe { ffi::av_buffersink_get_frame(self.sink.as_ptr(), output.as_mut_ptr()) };
-        check("scale on the device", code)?;
-        Ok(())
-    }
-}
-
-impl Filters {
-    fn add(&self, name: &CStr) -> Result<NonNull<ffi::AVFilterContext>> {
-        // SAFETY: the name is a C string; the result is null or static.
-        let filter = unsafe { ffi::avfilter_get_by_name(name.as_ptr()) };
-        if filter.is_null() {
-            return Err(Error::NoCodec(format!("filter {}", name.to_string_lossy())));
-        }
-        // SAFETY: graph, filter and name are valid; the graph owns what comes of it.
-        let context = unsafe { ffi::avfilter_graph_alloc_filter(self.0.as_ptr(), filter, name.as_ptr()) };
-        check_pointer("allocate filter", context)
-    }
-}
-
-impl Drop for Filters {
-    fn drop(&mut self) {
-        let mut raw = self.0.as_ptr();
-        // SAFETY: the graph is ours and is not used again; its filters go with it.
-        unsafe { ffi::avfilter_graph_free(&mut raw) };
-    }
-}
-
-fn initialise(context: NonNull<ffi::AVFilterContext>, options: Option<&CStr>) -> Result<()> {
-    let options = options.map_or(ptr::null(), CStr::as_ptr);
-    // SAFETY: the filter is allocated and not initialised; the options are a C string or null.
-    check("set up filter", unsafe { ffi::avfilter_init_str(context.as_ptr(), options) })?;
-    Ok(())
-}
-
-/// Tells the source what will come.
-fn describe_source(source: NonNull<ffi::AVFilterContext>, example: &Frame) -> Result<()> {
-    // FFmpeg 5 does not know these two; FFmpeg 7 warns of every picture that differs from them.
-    let color = example.color();
-    for (option, value) in [(c"range", color.range), (c"colorspace", color.space)] {
-        let children = ffi::AV_OPT_SEARCH_CHILDREN as c_int;
-        // SAFETY: the filter's context starts with its AVClass, as the call wants. A missing option is no error.
-        unsafe { ffi::av_opt_set_int(source.as_ptr().cast(), option.as_ptr(), value.into(), children) };
-    }
-    // SAFETY: no preconditions; null means that memory ran out.
-    let parameters = check_pointer("describe surfaces", unsafe { ffi::av_buffersrc_parameters_alloc() })?;
-    let parameters = Parameters(parameters);
-    // SAFETY: the parameters are new and nobody else knows them.
-    let fields = unsafe { &mut *parameters.0.as_ptr() };
-    let frame = example.get();
-    (fields.format, fields.width, fields.height) = (frame.format, frame.width, frame.height);
-    (fields.time_base.num, fields.time_base.den) = (1, MediaTime::HZ as c_int);
-    fields.hw_frames_ctx = frame.hw_frames_ctx;
-    // SAFETY: the filter is a source of pictures; it takes its own reference to the pool.
-    let code = unsafe { ffi::av_buffersrc_parameters_set(source.as_ptr(), parameters.0.as_ptr()) };
-    check("describe surfaces", code)?;
-    Ok(())
-}
-
-struct Parameters(NonNull<ffi::AVBufferSrcParameters>);
-
-impl Drop for Parameters {
-    fn drop(&mut self) {
-        // SAFETY: the parameters are ours; the pool in them was only lent.
-        unsafe { ffi::av_free(self.0.as_ptr().cast()) };
     }
 }
 
@@ -204,10 +108,4 @@ fn options(view: &SurfaceView) -> CString {
     };
     let text = format!("w={}:h={}:format=nv12{range}", size.width, size.height);
     CString::new(text).unwrap_or_default()
-}
-
-fn link(from: NonNull<ffi::AVFilterContext>, to: NonNull<ffi::AVFilterContext>) -> Result<()> {
-    // SAFETY: both filters are initialised, belong to one graph and have a free pad 0.
-    check("link filters", unsafe { ffi::avfilter_link(from.as_ptr(), 0, to.as_ptr(), 0) })?;
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The device that a worker was given, opened before the worker's limits.
 
-use camshaft::link::{FromWorker, Role};
+use camshaft::link::{FromWorker, JobTask, PixelsTask, Role};
 use camshaft::plan::Backend;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -26,7 +26,8 @@ impl Gpu {
     /// # Errors
     /// If it cannot be opened.
     pub fn open_for(role: &Role) -> Result<Option<Self>, av::Error> {
-        let (Role::Pixels(camshaft::link::PixelsTask { decode: Backend::Vaapi { device }, .. })
+        let (Role::Pixels(PixelsTask { decode: Backend::Vaapi { device }, .. })
+        | Role::Job(JobTask { device: Some(device), .. })
         | Role::Trial { device, .. }) = role
         else {
             return Ok(None);

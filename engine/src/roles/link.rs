@@ -63,6 +63,14 @@ impl Link {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
+    /// The same link for somebody else, who alone may receive from now on.
+    ///
+    /// # Errors
+    /// If there is no descriptor left.
+    pub fn share(&self) -> io::Result<Self> {
+        Ok(Self { stream: BufReader::new(self.stream.get_ref().try_clone()?) })
+    }
+
     /// The next message and its payload.
     ///
     /// # Errors

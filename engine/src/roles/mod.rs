@@ -1,8 +1,10 @@
 //! What the worker can be.
 
+mod adts;
 mod demux;
 mod gpu;
 mod gpu_time;
+mod job;
 mod link;
 mod pattern;
 mod pixels;
@@ -42,6 +44,7 @@ pub fn run(link: &mut Link) -> Result<(), End> {
             Some(gpu) => trial::run(&gpu, &capabilities, link),
             None => Err(protocol("a trial is of a device")),
         },
+        Role::Job(task) => job::run(&task, gpu, link),
         Role::Pattern(source) => pattern::run(&source, link),
         Role::Sound(task) => sound::run(&task, link),
         Role::Probe { .. } => match asked {

@@ -322,6 +322,13 @@ impl Session {
             | FromWorker::Tried { .. }
             | FromWorker::TrialsDone
             | FromWorker::Probed(_)
+            | FromWorker::Read { .. }
+            | FromWorker::MeasureInput
+            | FromWorker::Access(_)
+            | FromWorker::JobSource(_)
+            | FromWorker::Output
+            | FromWorker::Progress(_)
+            | FromWorker::Finished(_)
             | FromWorker::Container(_)
             | FromWorker::Bytes
             | FromWorker::EndOfBytes

@@ -95,10 +95,6 @@ const fn encoder(fault: &'static str, inject: fn(&Gpu, &Bench) -> Instant) -> Ro
     row(fault, Hurt::Nobody, DEATH, inject)
 }
 
-fn accel(bench: &Bench) -> String {
-    bench.server.status(STREAM)["accel"]["decode"].as_str().unwrap_or_default().to_owned()
-}
-
 fn wait_accel(bench: &Bench, decode: &str) {
     bench.server.wait_status(STREAM, decode, |status| status["accel"]["decode"] == decode);
 }

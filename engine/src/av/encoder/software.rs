@@ -2,10 +2,11 @@
 //! file only.
 
 use camshaft::media::{RateControl, VideoCodec};
-use ffmpeg_next::ffi::{AVColorRange, AVPixelFormat};
+use ffmpeg_next::ffi::{AV_CODEC_FLAG_QSCALE, AVColorRange, AVPixelFormat, FF_QP2LAMBDA};
 
 use super::super::codec::Codec;
 use super::super::error::Result;
+use super::super::jpeg;
 use super::{EncoderSettings, Tuning, quantiser, set_fields};
 
 /// A constant frame rate keeps the time base of the packets, 1/90 000 s, out of the VUI, where readers of a bare stream
@@ -38,7 +39,18 @@ pub(super) fn open(settings: &EncoderSettings) -> Result<Codec> {
             options.push(("crf", quantiser(quality).to_string()));
         }
         // JPEG has no other range.
-        (VideoCodec::Mjpeg, _) => codec.settings().color_range = AVColorRange::AVCOL_RANGE_JPEG,
+        (VideoCodec::Mjpeg, rate) => {
+            let context = codec.settings();
+            context.color_range = AVColorRange::AVCOL_RANGE_JPEG;
+            if let RateControl::Quality(quality) = rate {
+                context.flags |= AV_CODEC_FLAG_QSCALE as i32;
+                context.global_quality = jpeg::quantiser(quality) * FF_QP2LAMBDA;
+            }
+        }
+        (VideoCodec::Av1, RateControl::Quality(quality)) => {
+            // libaom's scale goes to 63, x264's to 51.
+            options.push(("crf", (quantiser(quality) * 63.0 / 51.0).round().to_string()));
+        }
         _ => {}
     }
     codec.open(&options)?;
@@ -67,7 +79,7 @@ fn options(settings: &EncoderSettings) -> Vec<(&'static str, String)> {
 fn preset(tuning: Tuning) -> &'static str {
     match tuning {
         // 2.5 dB better than ultrafast at the same size; the next slower one is 0.2 dB better for 40 % more time.
-        Tuning::Live => "superfast",
+        Tuning::Live | Tuning::File | Tuning::Transport => "superfast",
         Tuning::Camera { .. } => "ultrafast",
     }
 }

@@ -8,6 +8,8 @@ use super::super::codec::{Codec, Output};
 use super::super::error::{Error, Result, check};
 use super::super::frame::Frame;
 use super::super::packet::Packet;
+use super::super::parameters::Parameters;
+use super::super::time_base::TimeBase;
 use super::{set_channels, to_int};
 
 /// An encoder of interleaved samples of 16 bits, on the calling thread.
@@ -41,8 +43,9 @@ impl SoundEncoder {
         set_channels(&mut settings.ch_layout, channels);
         // Two bits a sample: twice of what a listener needs at these rates, and less than a fiftieth of the picture's.
         settings.bit_rate = 2 * i64::from(sample_rate.min(32_000)) * i64::from(channels);
+        // Coarser times look to the encoder as if sound overlapped.
         settings.time_base.num = 1;
-        settings.time_base.den = MediaTime::HZ as i32;
+        settings.time_base.den = settings.sample_rate;
         codec.open(&[])?;
         Ok(Self { codec, coding, sample_rate, channels, packet: Packet::empty()? })
     }
@@ -67,6 +70,19 @@ impl SoundEncoder {
         }
     }
 
+    /// The same in FFmpeg's terms, for a container that it writes.
+    ///
+    /// # Errors
+    /// What FFmpeg says.
+    pub fn parameters(&self) -> Result<Parameters> {
+        self.codec.parameters()
+    }
+
+    /// What its own times are counted in: samples.
+    fn time_base(&self) -> TimeBase {
+        TimeBase { num: 1, den: i32::try_from(self.sample_rate).unwrap_or(i32::MAX) }
+    }
+
     /// How many samples of each channel go in at once; `None`: any number.
     pub fn block(&mut self) -> Option<usize> {
         usize::try_from(self.codec.settings().frame_size).ok().filter(|size| *size > 0)
@@ -86,12 +102,20 @@ impl SoundEncoder {
         set_channels(&mut raw.ch_layout, self.channels);
         // SAFETY: count, format and channels are set and the frame has no samples yet.
         check("allocate samples", unsafe { ffi::av_frame_get_buffer(frame.as_mut_ptr(), 0) })?;
-        frame.get_mut().pts = pts.0;
+        frame.get_mut().pts = self.time_base().of_media(pts);
         match self.coding {
             AudioCodec::Aac => fill_planes(&mut frame, samples, usize::from(self.channels), count)?,
             _ => plane(&mut frame, 0, samples.len())?.copy_from_slice(samples),
         }
         self.codec.send_frame(Some(&frame))
+    }
+
+    /// Nothing follows: what is held back can be received.
+    ///
+    /// # Errors
+    /// What FFmpeg says.
+    pub fn end(&mut self) -> Result<()> {
+        self.codec.send_frame(None)
     }
 
     /// The next packet and when it begins to sound, if one is ready.
@@ -102,7 +126,8 @@ impl SoundEncoder {
         match self.codec.receive_packet(&mut self.packet)? {
             Output::Nothing => Ok(None),
             Output::Ready => {
-                let made = (Bytes::copy_from_slice(self.packet.data()), self.packet.pts());
+                let pts = self.time_base().media_time(self.packet.pts().0);
+                let made = (Bytes::copy_from_slice(self.packet.data()), pts);
                 self.packet.clear();
                 Ok(Some(made))
             }

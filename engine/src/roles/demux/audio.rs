@@ -3,11 +3,8 @@
 use bytes::{Buf, Bytes, BytesMut};
 use camshaft::media::{AudioCodec, AudioConfig, MediaTime};
 
+use super::super::adts::{HEADER_MIN, Header};
 use crate::av::{TrackCodec, TrackFacts};
-
-/// Sample rates by `samplingFrequencyIndex` (ISO/IEC 14496-3 table 1.18).
-const SAMPLE_RATES: [u32; 13] =
-    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
 /// Samples of a frame of AAC (ISO/IEC 14496-3 §4.5.2.1).
 const AAC_SAMPLES: i64 = 1024;
@@ -84,8 +81,8 @@ impl Audio {
         let goes_on = self.due.filter(|_| !self.rest.is_empty());
         let Some(mut due) = goes_on.or(pts).or(self.due) else { return frames };
         self.rest.extend_from_slice(data);
-        while self.rest.len() >= ADTS_HEADER {
-            let Some(header) = read_adts(&self.rest).filter(|header| is_possible(&header.config)) else {
+        while self.rest.len() >= HEADER_MIN {
+            let Some(header) = Header::read(&self.rest).filter(|header| is_possible(&header.config)) else {
                 // Lost its place: the next frame begins where the next header does.
                 self.rest.advance(1);
                 continue;
@@ -107,40 +104,6 @@ impl Audio {
 
 fn is_possible(config: &AudioConfig) -> bool {
     (7_350..=96_000).contains(&config.sample_rate) && (1..=8).contains(&config.channels)
-}
-
-/// An ADTS header without its checksum, in bytes.
-const ADTS_HEADER: usize = 7;
-
-/// What an ADTS header says.
-struct AdtsHeader {
-    config: AudioConfig,
-    /// Its own length.
-    length: usize,
-    /// That of the frame, the header included.
-    frame: usize,
-}
-
-fn read_adts(bytes: &[u8]) -> Option<AdtsHeader> {
-    let &[0xff, sync, b2, b3, b4, b5, ..] = bytes else { return None };
-    if sync & 0xf6 != 0xf0 {
-        return None;
-    }
-    let length = if sync & 1 == 1 { ADTS_HEADER } else { ADTS_HEADER + 2 };
-    let frame = usize::from(b3 & 3) << 11 | usize::from(b4) << 3 | usize::from(b5 >> 5);
-    let (object, rate, channels) = ((b2 >> 6) + 1, (b2 >> 2) & 15, (b2 & 1) << 2 | b3 >> 6);
-    let sample_rate = *SAMPLE_RATES.get(usize::from(rate))?;
-    // AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1): 5 bits of object type, 4 of rate, 4 of channels.
-    let specific = [object << 3 | rate >> 1, rate << 7 | channels << 3];
-    let config = AudioConfig {
-        codec: AudioCodec::Aac,
-        sample_rate,
-        // 7 stands for 7.1.
-        channels: if channels == 7 { 8 } else { channels.into() },
-        specific: Bytes::copy_from_slice(&specific),
-        rfc6381: format!("mp4a.40.{object}"),
-    };
-    (frame > length).then_some(AdtsHeader { config, length, frame })
 }
 
 #[cfg(test)]

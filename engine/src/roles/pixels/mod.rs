@@ -84,6 +84,9 @@ pub fn run(task: &PixelsTask, gpu: Option<Gpu>, link: &mut Link) -> Result<(), E
             }
             ToWorker::Stop => return Ok(()),
             ToWorker::Begin(_) | ToWorker::Confine(_) => return Err(protocol("a worker's role is given once")),
+            ToWorker::Input | ToWorker::InputSize(_) | ToWorker::JobStages(_) => {
+                return Err(protocol("nothing was asked that this answers"));
+            }
             ToWorker::Bytes | ToWorker::EndOfBytes => return Err(protocol("bytes are for a demuxer")),
         }
     }

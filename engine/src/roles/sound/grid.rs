@@ -57,6 +57,14 @@ impl Grid {
         Some((self.time(at), std::mem::replace(&mut self.held, rest)))
     }
 
+    /// Fills the last block with silence; nothing is held afterwards.
+    pub fn finish(&mut self) -> Option<(MediaTime, Vec<i16>)> {
+        if !self.held.is_empty() {
+            self.held.resize(self.block * self.channels, 0);
+        }
+        self.pop()
+    }
+
     fn add_silence(&mut self, samples: i64) {
         let samples = usize::try_from(samples).unwrap_or(0);
         self.held.resize(self.held.len() + samples * self.channels, 0);

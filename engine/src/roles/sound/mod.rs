@@ -1,6 +1,6 @@
 //! Makes one sound of a source's: decodes, resamples, cuts into blocks, encodes.
 
-mod grid;
+pub mod grid;
 
 use camshaft::link::{FailureKind, FromWorker, SoundTask, ToWorker};
 use camshaft::media::{AudioCodec, MediaTime, PacketHeader, SoundCoding, SoundSpec, Track, WallClock};

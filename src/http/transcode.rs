@@ -1,0 +1,202 @@
+//! `POST /v1/transcode`: a file or stream in the body, another one in the answer, which begins while the body still comes.
+
+use axum::body::Body;
+use axum::extract::{RawQuery, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+
+use super::error::{ErrorBody, Failure};
+use super::{ApiState, DeliveryOptions, media_headers};
+use crate::job::{Ended, Running, Spool};
+use crate::media::{JobFormat, JobStats};
+use crate::query::TranscodeRequest;
+
+/// Bytes of the answer handed over at a time.
+const CHUNK: usize = 64 << 10;
+/// What is said at the end. HTTP/1.1 sends it to clients that say `TE: trailers`.
+const TRAILERS: &str = "server-timing, x-camshaft-result, x-camshaft-frames-in, x-camshaft-frames-out";
+
+/// Transcodes the body: the answer begins while the body still comes.
+///
+/// The body may be MP4, MOV, MKV, WebM, MPEG-TS, FLV, AVI, Annex B H.264 or H.265, JPEGs, y4m, or bare pixels. Read the
+/// answer while you send: what is made is kept for a while only. An answer that ends without the mark of a whole response
+/// is a piece of a file.
+#[utoipa::path(
+    post, path = "/v1/transcode", tag = "media",
+    params(
+        ("format" = Option<String>, Query, description = "mp4 (default), ts, mkv, mjpeg, y4m, raw or jpg; or by Accept"),
+        ("codec" = Option<String>, Query, description = "copy, h264 (default), hevc (h265), mjpeg or av1; for mp4, ts and mkv"),
+        ("width" = Option<u32>, Query, description = "Pixels, 1 to 8192; short form w. One side keeps the aspect ratio"),
+        ("height" = Option<u32>, Query, description = "Pixels, 1 to 8192; short form h"),
+        ("fps" = Option<f64>, Query, description = "Frames a second; default: every frame"),
+        ("bitrate" = Option<String>, Query, description = "10k to 100M; default: what fits size and rate"),
+        ("quality" = Option<u8>, Query, description = "1 to 100, in place of bitrate; short form q"),
+        ("gop" = Option<u32>, Query, description = "Frames from IDR to IDR; default: two seconds"),
+        ("audio" = Option<String>, Query, description = "copy (default; AAC where the format has no place for the codec), aac or none"),
+        ("start" = Option<f64>, Query, description = "Seconds of the input that are left out"),
+        ("duration" = Option<f64>, Query, description = "Seconds that are made"),
+        ("at" = Option<f64>, Query, description = "For jpg: seconds; the first picture at or after it"),
+        ("pixels" = Option<String>, Query, description = "For raw: i420 (default), nv12, gray, rgb24 or bgr24"),
+        ("policy" = Option<String>, Query, description = "prefer-hardware, require-hardware or software; default: the configuration's"),
+        ("input" = Option<String>, Query, description = "raw: the body is bare pixels"),
+        ("input_width" = Option<u32>, Query, description = "For input=raw: pixels"),
+        ("input_height" = Option<u32>, Query, description = "For input=raw: pixels"),
+        ("input_fps" = Option<f64>, Query, description = "For input=raw: frames a second"),
+        ("input_format" = Option<String>, Query, description = "For input=raw: as pixels"),
+    ),
+    request_body(content = Vec<u8>, description = "A file or a stream", content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "What was made", body = Vec<u8>, content_type = "video/mp4", headers(
+            ("X-Camshaft-Decode" = String, description = "hardware or software"),
+            ("X-Camshaft-Encode" = String, description = "hardware, software or none"),
+            ("X-Camshaft-Reason" = String, description = "Why not all on hardware"),
+        )),
+        (status = 400, description = "A parameter is unknown or malformed", body = ErrorBody),
+        (status = 422, description = "The input is not what it must be, or the request does not fit it", body = ErrorBody),
+        (status = 503, description = "There is no room; see Retry-After", body = ErrorBody),
+    )
+)]
+pub(super) async fn transcode(
+    State(state): State<ApiState>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Result<Response, Failure> {
+    let accepted = accepted(request.headers());
+    let TranscodeRequest { spec, policy } = TranscodeRequest::parse(query.as_deref(), accepted)?;
+    let policy = policy.unwrap_or_else(|| state.defaults.borrow().policy);
+    let place = state.jobs.take_place()?;
+    let started = Instant::now();
+    let input = state.jobs.spool();
+    let upload = AbortOnDropHandle::new(tokio::spawn(receive(request.into_body(), input.clone()).in_current_span()));
+    let running = state.jobs.start(spec, policy, input, place).await?;
+    Ok(answer(running, upload, started, &state.delivery))
+}
+
+/// Puts the body into the spool. What nobody reads any more is not waited for.
+async fn receive(body: Body, input: Arc<Spool>) {
+    let mut body = body.into_data_stream();
+    while let Some(piece) = body.next().await {
+        let written = match piece {
+            Ok(piece) => input.write(piece).await.map_err(|error| error.chain()),
+            Err(error) => Err(format!("the body ended early: {error}")),
+        };
+        if let Err(why) = written {
+            return input.end(Err(why));
+        }
+    }
+    input.end(Ok(()));
+}
+
+/// The first format in `Accept` that is one of ours; any other header leaves the choice open.
+fn accepted(headers: &HeaderMap) -> Option<JobFormat> {
+    let wanted = headers.get(header::ACCEPT)?.to_str().ok()?;
+    let types = wanted.split(',').map(|wanted| wanted.split(';').next().unwrap_or_default().trim());
+    let find = |wanted: &str| {
+        let ours = JobFormat::ALL.iter().map(|(_, format)| *format);
+        ours.into_iter().find(|format| format.content_type() == wanted && wanted != "application/octet-stream")
+    };
+    types.into_iter().find_map(find)
+}
+
+fn answer(running: Running, upload: AbortOnDropHandle<()>, started: Instant, delivery: &DeliveryOptions) -> Response {
+    let described = describe(&running, started);
+    let content_type = running.format.content_type();
+    let (frames, pieces) = mpsc::channel(1);
+    let delivery = delivery.clone();
+    let task = async move {
+        let _upload = upload;
+        tokio::select! {
+            () = send(running, &frames, started, delivery.stalled_consumer) => {}
+            () = delivery.shutdown.cancelled() => {
+                let _ = frames.try_send(Err(std::io::ErrorKind::ConnectionAborted.into()));
+            }
+        }
+    };
+    let task = AbortOnDropHandle::new(tokio::spawn(task.in_current_span()));
+    // The task ends with the body.
+    let stream = futures_util::stream::unfold((pieces, task), |(mut pieces, task)| async move {
+        let piece: std::io::Result<Frame<Bytes>> = pieces.recv().await?;
+        Some((piece, (pieces, task)))
+    });
+    let mut response = Response::new(Body::new(StreamBody::new(stream)));
+    media_headers(response.headers_mut(), content_type);
+    response.headers_mut().extend(described);
+    response
+}
+
+/// Sends what is made, and at the end how it went. A job that broke cuts the answer off.
+async fn send(
+    running: Running,
+    frames: &mpsc::Sender<std::io::Result<Frame<Bytes>>>,
+    started: Instant,
+    stalled_consumer: std::time::Duration,
+) {
+    let mut offset = 0u64;
+    loop {
+        let frame = match running.output.read(offset, CHUNK).await {
+            Ok(bytes) if bytes.is_empty() => break,
+            Ok(bytes) => {
+                offset += bytes.len() as u64;
+                Ok(Frame::data(bytes))
+            }
+            Err(_) => Err(std::io::ErrorKind::ConnectionAborted.into()),
+        };
+        let is_end = frame.is_err();
+        match tokio::time::timeout(stalled_consumer, frames.send(frame)).await {
+            Ok(Ok(())) if !is_end => {}
+            Ok(_) => return,
+            Err(_) => {
+                tracing::warn!("a job's client took nothing for {stalled_consumer:?} and is given up");
+                return;
+            }
+        }
+    }
+    let ended = running.ended().await;
+    let stats = *running.stats.borrow();
+    let _ = frames.send(Ok(Frame::trailers(trailers(&ended, stats, started)))).await;
+}
+
+fn describe(running: &Running, started: Instant) -> HeaderMap {
+    let encode = running.stages.encode.as_ref().map_or("none", |encode| encode.accel());
+    let first = format!("first-byte;dur={}", started.elapsed().as_millis());
+    let pairs = [
+        ("x-camshaft-decode", running.stages.decode.accel().to_owned()),
+        ("x-camshaft-encode", encode.to_owned()),
+        ("x-camshaft-reason", running.reason.clone().unwrap_or_default()),
+        ("server-timing", first),
+        ("trailer", TRAILERS.to_owned()),
+    ];
+    headers(pairs.into_iter().filter(|(_, value)| !value.is_empty()))
+}
+
+fn trailers(ended: &Ended, stats: JobStats, started: Instant) -> HeaderMap {
+    let elapsed = started.elapsed();
+    let fps = stats.frames_out as f64 / elapsed.as_secs_f64().max(1e-3);
+    let result = match ended {
+        Ended::Whole => "whole".to_owned(),
+        Ended::Broken(why) => why.clone(),
+    };
+    headers([
+        ("server-timing", format!("total;dur={}, fps;desc=\"{fps:.1}\"", elapsed.as_millis())),
+        ("x-camshaft-result", result),
+        ("x-camshaft-frames-in", stats.frames_in.to_string()),
+        ("x-camshaft-frames-out", stats.frames_out.to_string()),
+    ])
+}
+
+fn headers(pairs: impl IntoIterator<Item = (&'static str, String)>) -> HeaderMap {
+    let header = |(name, value): (&'static str, String)| {
+        let plain: String = value.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+        Some((HeaderName::from_static(name), HeaderValue::from_str(&plain).ok()?))
+    };
+    pairs.into_iter().filter_map(header).collect()
+}
