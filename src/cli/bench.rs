@@ -7,6 +7,7 @@ mod baseline;
 mod calibrate;
 mod clip;
 mod cost;
+mod frigate;
 mod gpu;
 mod jobs;
 mod latency;
@@ -56,6 +57,8 @@ enum Job {
     Detect,
     /// Detector, live view, a JPEG a second and a recorder on one camera: CPU and memory
     Four,
+    /// What is left on Frigate's side: CPU of the process that hands it 1280x720 pictures, 5 a second
+    Frigate,
     /// From adding a camera to its first raw frame
     FirstFrame,
     /// A still, of a stream that is being decoded and of one that is not
@@ -69,13 +72,22 @@ enum Job {
 }
 
 impl Job {
-    const ALL: [Self; 7] =
-        [Self::Detect, Self::Four, Self::FirstFrame, Self::Snapshot, Self::Join, Self::Viewers, Self::Gpu];
+    const ALL: [Self; 8] = [
+        Self::Detect,
+        Self::Four,
+        Self::Frigate,
+        Self::FirstFrame,
+        Self::Snapshot,
+        Self::Join,
+        Self::Viewers,
+        Self::Gpu,
+    ];
 
     fn measure(self, stage: &Stage, report: &mut Report) -> Result<()> {
         match self {
             Self::Detect => report.rows.extend(jobs::detect(stage)?),
             Self::Four => report.rows.extend(jobs::four(stage)?),
+            Self::Frigate => report.rows.extend(frigate::frigate(stage)?),
             Self::FirstFrame => report.rows.extend(latency::first_frame(stage)?),
             Self::Snapshot => report.rows.extend(latency::snapshot(stage)?),
             Self::Join => report.rows.extend(latency::join(stage)?),

@@ -99,7 +99,7 @@ impl Address {
             (Writer::Go2rtc, Some((rest, parameters))) => (rest, parameters.split('#').map(str::to_owned).collect()),
             _ => (rest, Vec::new()),
         };
-        let (login, rest) = split_login(rest);
+        let (login, rest) = split_login(rest, writer)?;
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = split_port(authority);
         if host.is_empty() {
@@ -143,14 +143,20 @@ impl Address {
     }
 }
 
-/// User name and password, and what follows their `@`. A password may hold slashes and `@`.
-fn split_login(rest: &str) -> (Option<&str>, &str) {
-    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
-    let before_query = &rest[..rest.find('?').unwrap_or(rest.len())];
-    match authority.rfind('@').or_else(|| before_query.rfind('@')) {
-        Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
-        None => (None, rest),
-    }
+/// User name and password, and what follows their `@`. In a file of Frigate's a password may hold slashes and `@`.
+fn split_login(rest: &str, writer: Writer) -> Result<(Option<&str>, &str), String> {
+    let slash = rest.find(['/', '?']).unwrap_or(rest.len());
+    let query = rest.find('?').unwrap_or(rest.len());
+    let at = match (rest[..slash].rfind('@'), rest[slash..query.max(slash)].rfind('@')) {
+        (Some(at), None) => at,
+        (Some(at), Some(_)) if writer == Writer::Go2rtc => at,
+        (Some(_), Some(_)) => {
+            return Err("has an '@' on either side of a '/': write those of the password as %40".into());
+        }
+        (None, Some(at)) if writer == Writer::Frigate => slash + at,
+        (None, _) => return Ok((None, rest)),
+    };
+    Ok((Some(&rest[..at]), &rest[at + 1..]))
 }
 
 fn split_port(authority: &str) -> (&str, Option<&str>) {
@@ -174,12 +180,14 @@ mod tests {
         let login = Some(("${FRIGATE_USER}".to_owned(), "${FRIGATE_PASSWORD}".to_owned()));
         assert_eq!((address.url().as_str(), address.login), ("rtsp://10.0.0.1:554/a?b=c@d", login));
         let login = |text: &str| frigate(text).login.unwrap();
-        assert_eq!(login("rtsp://u:p@ss/w0rd#$@h/s"), ("u".into(), "p@ss/w0rd#$$".into()));
+        assert_eq!(login("rtsp://u:p/ss@w0rd#$@h/s"), ("u".into(), "p/ss@w0rd#$$".into()));
         assert_eq!(login("rtsp://u:%40%7B@h/s"), ("u".into(), "@{".into()));
         assert_eq!(login("rtsp://u@h/s"), ("u".into(), String::new()));
         assert_eq!(frigate("rtsp://[fd00::1]:8554/a#b").url(), "rtsp://[fd00::1]:8554/a%23b");
         assert_eq!(frigate("http://{FRIGATE_HOST}/{{x}}").url(), "http://${FRIGATE_HOST}/{x}");
-        for bad in ["rtsp://{PASSWORD}@h/", "rtsp://h/{", "rtsp:///x", "/dev/video0", "rtsp://h/}"] {
+        for bad in
+            ["rtsp://{PASSWORD}@h/", "rtsp://h/{", "rtsp:///x", "rtsp://u:p@ss/w@h/s", "/dev/video0", "rtsp://h/}"]
+        {
             assert!(Address::parse(bad, Writer::Frigate).is_err(), "{bad}");
         }
     }

@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(of("preset-http-reolink"), Ok(Reading { udp: false, input: Some("flv") }));
         assert_eq!(of("-avoid_negative_ts make_zero -rtsp_transport udp"), Ok(Reading { udp: true, input: None }));
         assert_eq!(of("[-f, live_flv, -fflags, nobuffer]"), Ok(Reading { udp: false, input: Some("flv") }));
-        for (bad, word) in [("-headers 'A: b'", "-headers"), ("preset-mine", "preset"), ("[-f, dshow]", "-f")] {
+        for (bad, word) in [("-headers A:b", "-headers"), ("preset-mine", "preset"), ("[-f, dshow]", "-f")] {
             assert!(of(bad).unwrap_err().contains(word), "{bad}");
         }
     }

@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_is_no_yaml_has_a_line() {
-        for (text, line) in [("a: 1\na: 2\n", 2), ("a: [1\n", 2), ("", 1), ("a: 1\n---\nb: 1\n", 2), ("a: *b\n", 1)] {
+        for (text, line) in [("a: 1\na: 2\n", 2), ("a: [1\n", 1), ("", 1), ("a: 1\n---\nb: 1\n", 2), ("a: *b\n", 1)] {
             assert_eq!(parse(text).unwrap_err().line, line, "{text:?}");
         }
     }

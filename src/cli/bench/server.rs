@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,6 +28,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Server {
     process: OwnedChild,
+    socket: PathBuf,
     http: String,
     agent: ureq::Agent,
 }
@@ -37,7 +38,12 @@ impl Server {
     pub fn start(program: &Path, work: &Path) -> Result<Self> {
         let [http, admin] = free_addresses()?;
         let configuration = work.join("camshaft.yaml");
-        let text = format!("server: {{ http: '{http}', admin: '{admin}', rtsp: off }}\nstreams: {{}}\n");
+        let socket = work.join("camshaft.sock");
+        let text = format!(
+            "server: {{ http: '{http}', admin: '{admin}', rtsp: off, unix: '{}' }}\n\
+             sources: {{ allow: [127.0.0.0/8] }}\nstreams: {{}}\n",
+            socket.display()
+        );
         fs::write(&configuration, text).map_err(|error| {
             Error::unavailable(format!("cannot write {}", configuration.display())).with_source(error)
         })?;
@@ -49,12 +55,17 @@ impl Server {
             .timeout_connect(Some(Duration::from_secs(5)))
             .timeout_recv_response(Some(PATIENCE))
             .timeout_per_read(Some(SILENCE));
-        let mut server = Self { process, http: format!("http://{http}"), agent: config.build().into() };
+        let mut server = Self { process, socket, http: format!("http://{http}"), agent: config.build().into() };
         let ready = format!("http://{admin}/readyz");
         server.wait("did not get ready", |server| {
             Ok(server.agent.get(&ready).call().is_ok_and(|response| response.status().is_success()))
         })?;
         Ok(server)
+    }
+
+    /// The path of its Unix socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// The supervisor's process id.
@@ -168,7 +179,8 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    fn start(mut media: impl Read + Send + 'static) -> Self {
+    /// Takes `media` from here on.
+    pub fn start(mut media: impl Read + Send + 'static) -> Self {
         let (bytes, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (counted, stopped) = (bytes.clone(), stop.clone());
         let thread = thread::spawn(move || {
