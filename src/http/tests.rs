@@ -141,7 +141,6 @@ async fn the_description_has_every_call() {
         ("/v1/streams", vec!["get", "post"]),
         ("/v1/streams/{id}", vec!["delete", "get", "put"]),
         ("/v1/streams/{id}/frame.{ext}", vec!["get"]),
-        ("/v1/streams/{id}/ingest", vec!["post"]),
         ("/v1/streams/{id}/hls/{session}/{file}", vec!["get"]),
         ("/v1/streams/{id}/ingest", vec!["post"]),
         ("/v1/streams/{id}/live.{ext}", vec!["get"]),

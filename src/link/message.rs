@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::task::{InputAccess, JobTask, SoundTask};
 use crate::media::{
-    AudioConfig, ClockSource, Container, FrameHeader, Geometry, InputFormat, JobSource, JobSpec, JobStats, MediaTime,
-    Pace, PacketHeader, PatternSource, RenditionSpec, SoundSpec, StillSpec, TlsTrust, Transport, VideoCodec,
-    VideoConfig,
+    AudioConfig, ClockSource, Container, FrameHeader, Geometry, InputFormat, JobSource, JobStats, MediaTime, Pace,
+    PacketHeader, PatternSource, RenditionSpec, StillSpec, TlsTrust, Transport, VideoCodec, VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
 use crate::sandbox::{Confined, Confinement, Reach};
@@ -121,33 +121,6 @@ pub struct PixelsTask {
     pub decode: Backend,
     /// Which pictures are shown by [`FromWorker::Sample`]: the first one after each so many ticks; 0: each; `None`: none.
     pub sample_ticks: Option<i64>,
-}
-
-/// A job: bytes in, bytes out. The worker asks for its input, so that nothing is sent that has no place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobTask {
-    /// What is to be made.
-    pub spec: JobSpec,
-    /// The render node that may be used; it is opened before the input is read.
-    pub device: Option<String>,
-}
-
-/// How a job reads its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum InputAccess {
-    /// From front to back: what was read may be dropped.
-    Sequential,
-    /// To and fro: all of it is kept.
-    Random,
-}
-
-/// A sound worker: makes one sound of a source's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SoundTask {
-    /// What the packets are to be read with.
-    pub config: AudioConfig,
-    /// What to make.
-    pub spec: SoundSpec,
 }
 
 /// What a worker is to be; the first message on every link.
@@ -520,9 +493,6 @@ pub enum FromWorker {
     /// Fetch: the bytes have come to their end, and those of a file begin again.
     EndOfBytes,
 }
-
-/// The most bytes of one [`FromWorker::Read`].
-pub const MAX_READ: u32 = 1 << 20;
 
 /// The most bytes of a [`FromWorker::Bytes`].
 pub const MAX_CHUNK: usize = 64 << 10;

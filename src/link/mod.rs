@@ -15,11 +15,13 @@
 mod message;
 mod spawn;
 mod stderr;
+mod task;
 mod usage;
 pub mod wire;
 mod worker;
 
 pub use message::*;
 pub use spawn::{Program, Programs, Spawner};
+pub use task::{InputAccess, JobTask, MAX_READ, SoundTask};
 pub use usage::{Usage, usage};
 pub use worker::{Exit, Outgoing, Worker, WorkerEvent, WorkerGone};
