@@ -12,6 +12,7 @@
 //! it. `descriptors` counts file descriptors sent with the message (`SCM_RIGHTS`); version 1 sends none.
 //! Everything that arrives is hostile until checked: lengths are capped before anything is allocated.
 
+mod effort;
 mod message;
 mod spawn;
 mod stderr;
@@ -20,6 +21,7 @@ mod usage;
 pub mod wire;
 mod worker;
 
+pub use effort::Effort;
 pub use message::*;
 pub use spawn::{Program, Programs, Spawner};
 pub use task::{InputAccess, JobTask, MAX_READ, SoundTask};
