@@ -238,7 +238,8 @@ fn method(args: &Args) -> String {
         "{} alternating pairs of {} s. Both sides read the same RTSP camera over TCP in real time.\n\
          CPU is user + system time of all processes of a side, memory the sum of their PSS 6 s in: for camshaft the \
          supervisor,\nits workers and the client that writes the recording. Readers of its other media are not counted; \
-         ffmpeg writes to /dev/null.",
+         ffmpeg writes to /dev/null.\nOf 'stand-in', 'frigate-y4m' and 'frigate-raw' it is only the process that Frigate \
+         reads from.",
         args.pairs, args.seconds
     )
 }
