@@ -138,8 +138,10 @@ impl FileDemuxer {
         if let FileForm::Raw(RawInput { size, fps, format }) = container {
             options.set("video_size", &size.to_string())?;
             options.set("framerate", &format!("{}/{}", fps.num, fps.den))?;
-            // SAFETY: a format of FFmpeg's; the result is a static C string.
-            let name = unsafe { CStr::from_ptr(ffi::av_get_pix_fmt_name(native(format))) };
+            // SAFETY: any format is allowed.
+            let name = unsafe { ffi::av_get_pix_fmt_name(native(format)) };
+            // SAFETY: FFmpeg's own formats have names, which are static C strings.
+            let name = unsafe { CStr::from_ptr(name) };
             options.set("pixel_format", &name.to_string_lossy())?;
         }
         // SAFETY: the context is new; on failure FFmpeg frees it, but not its I/O, which is ours.
@@ -157,8 +159,10 @@ impl FileDemuxer {
         if index >= self.get().nb_streams as usize {
             return None;
         }
-        // SAFETY: FFmpeg has that many streams.
-        let stream = unsafe { *self.get().streams.add(index) };
+        // SAFETY: FFmpeg's table has that many entries.
+        let entry = unsafe { self.get().streams.add(index) };
+        // SAFETY: each of them is filled in.
+        let stream = unsafe { *entry };
         // SAFETY: streams live as long as their context.
         unsafe { stream.as_ref() }
     }
@@ -216,7 +220,7 @@ impl FileDemuxer {
         let kind = AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX;
         // SAFETY: the stream is valid; the result is null or `size` bytes that live as long as it.
         let data = unsafe { ffi::av_stream_get_side_data(stream, kind, &mut size) };
-        if data.is_null() || (size as usize) < size_of::<[i32; 9]>() {
+        if data.is_null() || size < size_of::<[i32; 9]>() {
             return None;
         }
         // SAFETY: there are at least as many bytes; they need not be aligned.

@@ -137,8 +137,12 @@ impl Muxer {
 
     /// Writes `packet`, whose times are in `base`, to stream `index`.
     pub fn write(&mut self, packet: &mut Packet, index: usize, base: TimeBase) -> Result<()> {
-        // SAFETY: `index` is one that `add` gave.
-        let stream = unsafe { *(*self.raw).streams.add(index) };
+        // SAFETY: the context lives as long as `self`.
+        let streams = unsafe { (*self.raw).streams };
+        // SAFETY: `index` is one that `add` gave, so that the table has it.
+        let entry = unsafe { streams.add(index) };
+        // SAFETY: every entry of the table is filled in.
+        let stream = unsafe { *entry };
         // SAFETY: streams live as long as their context.
         let own = unsafe { (*stream).time_base };
         packet.rescale(base, own.into());

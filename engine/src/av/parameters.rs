@@ -60,8 +60,10 @@ impl Parameters {
     /// The codec's name, for people.
     pub fn codec_name(&self) -> String {
         let Some(id) = self.codec_id() else { return format!("codec {}", self.codec_number()) };
-        // SAFETY: any codec is allowed; the result is a static C string.
-        unsafe { CStr::from_ptr(ffi::avcodec_get_name(id)) }.to_string_lossy().into_owned()
+        // SAFETY: any codec is allowed.
+        let name = unsafe { ffi::avcodec_get_name(id) };
+        // SAFETY: it is a static C string, whatever the codec.
+        unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()
     }
 
     /// The codec, if a job reads it.

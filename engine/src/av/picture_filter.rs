@@ -2,7 +2,7 @@
 
 use camshaft::media::{FrameRate, Geometry, MediaTime, PixelFormat};
 use ffmpeg_next::ffi::{self, AVPixelFormat};
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, c_int};
 
 use super::codec::Output;
 use super::error::{Error, Result};
@@ -154,7 +154,8 @@ fn steps(example: &Frame, treatment: &Treatment, interlaced: bool) -> Result<Vec
 }
 
 fn name(format: AVPixelFormat) -> String {
-    // SAFETY: a format of FFmpeg's, whose name is a static C string.
-    let name: CString = unsafe { CStr::from_ptr(ffi::av_get_pix_fmt_name(format)) }.to_owned();
-    name.to_string_lossy().into_owned()
+    // SAFETY: any format is allowed.
+    let name = unsafe { ffi::av_get_pix_fmt_name(format) };
+    // SAFETY: FFmpeg's own formats have names, which are static C strings.
+    unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()
 }
