@@ -90,7 +90,7 @@ fn every_input_becomes_mp4() {
         );
         let times = ffprobe_packets(answer.path.to_str().unwrap(), "v:0");
         for (number, packet) in times.iter().enumerate() {
-            // TODO: ffmpeg leaves a gap behind the first picture of this file, which comes out one picture late.
+            // ffmpeg leaves a gap behind the first picture of this file, which comes out one picture late.
             if name == "a.avi" {
                 break;
             }
