@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod config;
 mod frigate_config;
 mod live;
 mod logs;
@@ -41,7 +42,7 @@ enum Command {
     /// Show and change the streams of a running service.
     Streams(streams::Args),
     /// Print a configuration with every key.
-    Config(shell::Config),
+    Config(config::Args),
     /// Print a script that completes commands and options.
     Completions(shell::Completions),
     /// Write manual pages.
@@ -65,7 +66,7 @@ pub fn run() -> ExitCode {
         Command::Live(args) => live::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Streams(args) => streams::run(args),
-        Command::Config(args) => shell::config(&args),
+        Command::Config(args) => config::run(&args),
         Command::Completions(args) => shell::completions(&args, Cli::command()),
         Command::Man(args) => shell::man(&args, Cli::command()),
         Command::Bench(args) => bench::run(args),

@@ -1,4 +1,4 @@
-//! What shells and their users need to know of the commands: `camshaft completions`, `camshaft man`, `camshaft config`.
+//! What shells and their users need to know of the commands: `camshaft completions`, `camshaft man`.
 
 use clap_complete::Shell;
 use std::io::{self, Write};
@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::error::{Error, Result};
-
-const EXAMPLE: &str = include_str!("../../deploy/camshaft.example.yaml");
 
 /// Print a script that completes commands and options.
 #[derive(Debug, clap::Args)]
@@ -23,20 +21,6 @@ pub struct Completions {
 pub struct Man {
     /// Into this directory
     directory: PathBuf,
-}
-
-/// Print a configuration with every key, its default and its range.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example: camshaft config example >camshaft.yaml")]
-pub struct Config {
-    #[command(subcommand)]
-    command: ConfigCommand,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum ConfigCommand {
-    /// The commented example, which is a valid configuration
-    Example,
 }
 
 /// Prints the script.
@@ -62,17 +46,11 @@ pub fn man(args: &Man, command: clap::Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the example.
+/// Writes all of it to standard output.
 ///
 /// # Errors
 /// If nobody takes it.
-pub fn config(args: &Config) -> Result<ExitCode> {
-    match args.command {
-        ConfigCommand::Example => print(EXAMPLE.as_bytes()),
-    }
-}
-
-fn print(bytes: &[u8]) -> Result<ExitCode> {
+pub(super) fn print(bytes: &[u8]) -> Result<ExitCode> {
     io::stdout().write_all(bytes).map_err(|error| Error::unavailable("nobody reads the output").with_source(error))?;
     Ok(ExitCode::SUCCESS)
 }

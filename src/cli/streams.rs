@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::media::StreamId;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -38,12 +39,12 @@ enum Command {
     /// All that is known of one stream
     Status {
         /// Its name
-        id: String,
+        id: StreamId,
     },
     /// Create or replace a stream
     Add {
         /// Its name
-        id: String,
+        id: StreamId,
         /// Where its pictures come from, such as rtsp://192.168.1.10/stream1
         source: String,
         /// Connect when the first consumer comes
@@ -53,7 +54,7 @@ enum Command {
     /// End and forget a stream
     Rm {
         /// Its name
-        id: String,
+        id: StreamId,
     },
     /// Every change of state, as it comes, until Ctrl-C
     Watch,

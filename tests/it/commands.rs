@@ -44,6 +44,8 @@ fn streams_of_a_running_service_are_listed_added_watched_and_removed() {
     assert_eq!(streams(&["rm", "yard"]), (Some(0), String::new()));
     let (code, gone) = streams(&["status", "yard"]);
     assert!(code == Some(1) && gone.contains("there is no stream 'yard'"), "{gone}");
+    let (code, refused) = streams(&["status", "yard/../clock"]);
+    assert!(code == Some(2) && refused.contains("letters"), "{refused}");
     let (code, refused) = streams(&["add", "yard", "gopher://x"]);
     assert!(code == Some(1) && refused.contains("source") && refused.contains("rtsp://"), "{refused}");
 }

@@ -16,7 +16,7 @@ fn clock(size: (u32, u32), more: &str) -> Camshaft {
 #[test]
 fn pictures_are_those_of_the_source_at_any_size() {
     let server = clock((640, 360), "&bitrate=4M");
-    // Smaller, larger than the source, one side given, odd sides.
+    // Smaller, larger than the source, one side given, odd sides, of which some pictures are blurred a little more.
     for (query, size) in [
         ("", (640, 360)),
         ("?width=320", (320, 180)),
@@ -32,8 +32,9 @@ fn pictures_are_those_of_the_source_at_any_size() {
             let number = picture.number().expect("a number");
             assert!(last.is_none_or(|last| number > last));
             last = Some(number);
+            let least = if size.0 % 2 == 1 { 27.0 } else { 28.0 };
             let quality = psnr(&picture, number);
-            assert!(quality > 27.0, "{query}: {quality:.1} dB");
+            assert!(quality > least, "{query}: {quality:.1} dB");
         }
     }
 }
