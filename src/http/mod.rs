@@ -2,6 +2,7 @@
 
 mod admin;
 mod body;
+mod dashboard;
 mod devices;
 mod error;
 mod events;
@@ -27,6 +28,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use axum::{Extension, Router};
 use std::fmt;
 use std::sync::Arc;
@@ -117,6 +119,7 @@ pub fn api(state: ApiState) -> Router {
         .fallback(error::unknown_path)
         .method_not_allowed_fallback(error::unknown_method)
         .layer(Extension(openapi::Descriptions::new(&document)))
+        .layer(Extension(dashboard::Dashboard::new()))
         .layer(outermost_first)
         .with_state(state)
 }
@@ -125,6 +128,8 @@ fn calls() -> OpenApiRouter<ApiState> {
     let control = OpenApiRouter::new()
         .routes(routes!(openapi::index))
         .routes(routes!(openapi::document))
+        .route(dashboard::PATH, get(dashboard::file))
+        .routes(routes!(streams::settings))
         .routes(routes!(plan::show))
         .routes(routes!(devices::list))
         .routes(routes!(devices::set_breaker))
