@@ -1,12 +1,13 @@
 // Lines of the last ten minutes, drawn by uPlot.
 
+import { h } from './dom.js';
 import { number } from './format.js';
 
 /* global uPlot */
 
 const LINES = [
   { label: 'in', key: 'in', ink: '--chart' },
-  { label: 'out', key: 'out', ink: '--chart-2' },
+  { label: 'out', key: 'out', ink: '--chart-2', dash: [5, 3] },
 ];
 
 /** Frames a second, in and out. `isLarge` ones have axes. */
@@ -54,13 +55,22 @@ export class FrameRates {
       height: this.#element.clientHeight,
       legend: { show: false },
       cursor: { show: false },
-      scales: { x: { time: true, range: () => [Date.now() / 1000 - 600, Date.now() / 1000] }, y: { range: fromZero } },
+      scales: { x: { time: true, range: tenMinutes }, y: { range: fromZero } },
       axes: this.#isLarge ? [axis, { ...axis, size: 40 }] : [{ show: false }, { show: false }],
-      series: [{}, ...LINES.map(({ label, ink: name }) => (
-        { label, stroke: ink(this.#element, name), width: 1.5, points: { show: false }, spanGaps: false }))],
+      series: [{}, ...LINES.map(({ label, ink: name, dash }) => (
+        { label, dash, stroke: ink(this.#element, name), width: 1.5, points: { show: false }, spanGaps: false }))],
       padding: this.#isLarge ? undefined : [2, 0, 2, 0],
     };
   }
+}
+
+/** What the lines are. */
+export const legend = () => h('div', { class: 'legend' }, 'Frames a second', h('span'), 'in', h('span'), 'made');
+
+/** At most ten minutes, and at least one. */
+function tenMinutes(_plot, first) {
+  const now = Date.now() / 1000;
+  return [Math.max(now - 600, Math.min(first ?? now, now - 60)), now];
 }
 
 const fromZero = (_plot, _least, most) => [0, Math.max(1, most ?? 1) * 1.1];

@@ -40,7 +40,7 @@ export function accelLine(accel) {
   if (accel.decode === 'hardware') {
     return `hardware: ${[accel.device, accel.driver].filter(Boolean).join(', ')}${accel.reason ? ` (${accel.reason})` : ''}`;
   }
-  return `${accel.decode}: ${accel.reason ?? 'no reason was given'}`;
+  return accel.reason ? `${accel.decode} (${accel.reason})` : accel.decode;
 }
 
 /** Pictures and packets that were lost: on the way here, and by slow consumers. */

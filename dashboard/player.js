@@ -21,6 +21,9 @@ const WAYS = {
 /** Ways that failed for a codec in this browser; it will not learn them. */
 const unplayable = new Set();
 
+/** Whether there are pictures to be had; an idle camera connects when it is asked. */
+export const canShow = (status) => ['live', 'idle'].includes(status?.state);
+
 /** Shows a stream in `element`; nothing is asked for until `show()`. */
 export class Player {
   #stop = null;
@@ -60,7 +63,13 @@ export class Player {
 
   async #run(mode, signal) {
     for (let failures = 0; !signal.aborted; ) {
-      const codec = store.stream(this.id)?.source.codec;
+      const status = store.stream(this.id);
+      if (!canShow(status)) {
+        this.#failed(status?.reason ?? status?.state ?? '');
+        await news(signal);
+        continue;
+      }
+      const { codec } = status.source;
       const name = this.#ways(mode, codec).find((way) => !unplayable.has(`${way} ${codec}`)) ?? 'still';
       try {
         await WAYS[name].play(this, { signal, onPicture: (lag) => { failures = 0; this.#shown(name, lag); } });
@@ -72,7 +81,7 @@ export class Player {
           unplayable.add(`${name} ${codec}`);
           continue;
         }
-        this.#failed(error);
+        this.#failed(error.message);
       }
       failures += 1;
       await pause(Math.min(RETRY.most, RETRY.least * 2 ** (failures - 1)), signal);
@@ -95,10 +104,18 @@ export class Player {
     setText(this.why, '');
   }
 
-  #failed(error) {
+  #failed(why) {
     this.video.hidden = this.image.hidden = true;
     delete this.element.dataset.way;
     setText(this.how, '');
-    setText(this.why, error.message);
+    setText(this.why, why);
   }
+}
+
+/** Resolves when the streams' statuses have come again, or with the signal. */
+function news(signal) {
+  return new Promise((resolve) => {
+    store.addEventListener('streams', resolve, { once: true, signal });
+    signal.addEventListener('abort', resolve, { once: true });
+  });
 }

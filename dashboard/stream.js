@@ -2,7 +2,7 @@
 
 import { addresses } from './addresses.js';
 import { call, streamPath } from './api.js';
-import { FrameRates } from './chart.js';
+import { FrameRates, legend } from './chart.js';
 import { Facts, copyButton, h, setBadge, setText } from './dom.js';
 import { editStream } from './editor.js';
 import { bytes, moment, number, stateKind, workers } from './format.js';
@@ -33,7 +33,7 @@ export function stream(main, signal, id) {
     h('div', { class: 'split' },
       h('div', { class: 'stack' },
         player.element,
-        panel('Frames a second, in and out, ten minutes', chart),
+        panel('The last ten minutes', legend(), chart),
         panel('Renditions', table(['What', 'From', 'Scaled', 'Encoded', 'Consumers', 'Pictures', 'Dropped', 'Latency'], renditions, 'Renditions')),
         panel('Workers', table(['Process', 'Id', 'Restarts', 'Memory', 'CPU', 'GPU', 'Sandbox'], processes, 'Workers'))),
       h('div', { class: 'stack' },

@@ -1,11 +1,11 @@
 // The wall of cameras.
 
-import { FrameRates } from './chart.js';
+import { FrameRates, legend } from './chart.js';
 import { Facts, h, setBadge, setText } from './dom.js';
 import { addStream } from './editor.js';
 import { accelLine, dropsLine, gpuSeconds, latencyLine, loadLine, number, restarts, sourceLine, stateKind } from './format.js';
 import { LIVE_MAX } from './places.js';
-import { Player } from './player.js';
+import { Player, canShow } from './player.js';
 import { store } from './store.js';
 
 /** Where pictures are stills until somebody asks for more. */
@@ -50,6 +50,7 @@ export function wall(main, signal) {
       if (list.children[at] !== card.element) list.insertBefore(card.element, list.children[at] ?? null);
       card.update(status);
     });
+    arrange(cards);
   };
   const rearrange = () => arrange(cards);
   store.addEventListener('streams', update, { signal });
@@ -67,7 +68,7 @@ function arrange(cards) {
   let places = LIVE_MAX;
   const inOrder = [...cards.values()].sort((a, b) => b.isWanted - a.isWanted || (follows(a.element, b.element) ? -1 : 1));
   for (const card of inOrder) {
-    const mayBeLive = places > 0 && (!SMALL.matches || card.isWanted);
+    const mayBeLive = places > 0 && canShow(store.stream(card.id)) && (!SMALL.matches || card.isWanted);
     const mode = !card.isSeen || document.hidden ? 'off' : mayBeLive ? 'live' : 'still';
     if (mode === 'live') places -= 1;
     card.show(mode);
@@ -82,6 +83,7 @@ class Card {
   isWanted = false;
 
   constructor(id, onWanted) {
+    this.id = id;
     this.player = new Player(id);
     this.state = h('span', { class: 'badge' });
     this.facts = new Facts();
@@ -95,12 +97,12 @@ class Card {
       h('div', { class: 'body' },
         h('div', { class: 'head' }, h('a', { href: `#/streams/${encodeURIComponent(id)}` }, id), this.state),
         this.facts.element,
-        h('span', { class: 'spark-label' }, 'Frames a second in and out, ten minutes'), chart));
+        legend(), chart));
   }
 
   show(mode) {
     this.player.show(mode);
-    this.live.hidden = mode !== 'still';
+    this.live.hidden = mode !== 'still' || !canShow(store.stream(this.id));
   }
 
   update(status) {

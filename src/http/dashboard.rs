@@ -64,7 +64,9 @@ impl Dashboard {
         let mut response =
             if is_known { StatusCode::NOT_MODIFIED.into_response() } else { asset.bytes.into_response() };
         let content_type = HeaderValue::from_static(content_type(name));
-        response.headers_mut().extend(headers(content_type, asset.etag.clone()));
+        for (name, value) in headers(content_type, asset.etag.clone()) {
+            response.headers_mut().insert(name, value);
+        }
         Some(response)
     }
 }
