@@ -169,6 +169,29 @@ async fn the_description_has_every_call() {
 }
 
 #[tokio::test]
+async fn browsers_get_the_dashboard_under_a_strict_policy() {
+    let get =
+        |uri: &str| Request::builder().uri(uri).header("accept", "text/html,*/*;q=0.8").body(Body::empty()).unwrap();
+    let api = new_api();
+    for (uri, content_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/dashboard/app.js", "text/javascript; charset=utf-8"),
+        ("/dashboard/vendor/uplot/uPlot.min.css", "text/css; charset=utf-8"),
+    ] {
+        let response = api.clone().oneshot(get(uri)).await.unwrap();
+        let all =
+            |name| response.headers().get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!((response.status(), all(header::CONTENT_TYPE)), (StatusCode::OK, vec![content_type]), "{uri}");
+        assert_eq!(all(header::X_CONTENT_TYPE_OPTIONS), ["nosniff"]);
+        let policy = all(header::CONTENT_SECURITY_POLICY).join(" ");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'; ") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_plan_follows_the_configured_policy() {
     let answer = ask(&new_api(), "GET", "/v1/plan?codec=h264&encode=hevc&width=1920&height=1080", "").await;
     let plan = answer.json();

@@ -31,8 +31,7 @@ impl Browser {
         let mut browser = Self { driver, agent, session: format!("http://127.0.0.1:{port}/session") };
         // Tests may run as root, where Chromium's own sandbox does not.
         let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio", "--disable-dev-shm-usage"];
-        let options =
-            json!({ "goog:chromeOptions": { "args": arguments }, "goog:loggingPrefs": { "browser": "ALL" } });
+        let options = json!({ "goog:chromeOptions": { "args": arguments }, "goog:loggingPrefs": { "browser": "ALL" } });
         let opened = browser.post("", json!({ "capabilities": { "alwaysMatch": options } }));
         browser.session = format!("{}/{}", browser.session, opened["sessionId"].as_str().unwrap());
         browser.post("/timeouts", json!({ "script": 30_000 }));
