@@ -18,9 +18,6 @@ const WAYS = {
   still: { label: 'still', play: (player, options) => playStills(player.image, player.id, options) },
 };
 
-/** Ways that failed for a codec in this browser; it will not learn them. */
-const unplayable = new Set();
-
 /** Whether there are pictures to be had; an idle camera connects when it is asked. */
 export const canShow = (status) => ['live', 'idle'].includes(status?.state);
 
@@ -28,6 +25,8 @@ export const canShow = (status) => ['live', 'idle'].includes(status?.state);
 export class Player {
   #stop = null;
   #mode = 'off';
+  /** Ways that failed for a codec in this browser, which will not learn them. */
+  #unplayable = new Set();
 
   /** With `controls`, the picture has sound and the browser's own buttons. */
   constructor(id, { controls = false } = {}) {
@@ -70,7 +69,7 @@ export class Player {
         continue;
       }
       const { codec } = status.source;
-      const name = this.#ways(mode, codec).find((way) => !unplayable.has(`${way} ${codec}`)) ?? 'still';
+      const name = this.#ways(mode, codec).find((way) => !this.#unplayable.has(`${way} ${codec}`)) ?? 'still';
       try {
         await WAYS[name].play(this, { signal, onPicture: (lag) => { failures = 0; this.#shown(name, lag); } });
       } catch (error) {
@@ -78,7 +77,7 @@ export class Player {
         // A sound or codec that has no place in the form (422) is as good as one that the browser does not know.
         const isOfNoUse = error instanceof Unplayable || (error instanceof ApiError && error.status === 422);
         if (isOfNoUse && name !== 'still') {
-          unplayable.add(`${name} ${codec}`);
+          this.#unplayable.add(`${name} ${codec}`);
           continue;
         }
         this.#failed(error.message);
