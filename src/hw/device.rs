@@ -130,7 +130,7 @@ impl Device {
             va_driver: table.and_then(|table| table.va_driver.clone()),
             vendor_string: table.map(|table| table.vendor_string.clone()),
             profiles: self.claims.iter().map(From::from).collect(),
-            tried: Some(WallClock::from(self.asked_at).to_string()),
+            tried: table.map(|_| WallClock::from(self.asked_at).to_string()),
             breaker: self.breaker.state().name().to_owned(),
             breaker_reason: self.breaker.state().reason().map(str::to_owned),
             error: self.table.as_ref().err().cloned(),

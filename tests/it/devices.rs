@@ -153,6 +153,7 @@ fn a_device_is_shown_with_all_its_facts() {
         "path",
         "pci",
         "profiles",
+        "tried",
         "va_driver",
         "vendor_id",
         "vendor_string",
