@@ -3,6 +3,7 @@
 
 mod support;
 
+mod access;
 mod admission;
 mod api;
 mod audio;
