@@ -64,5 +64,10 @@ fn the_first_camera_is_a_valid_configuration() {
 fn the_third_party_notices_are_current() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/notices.sh");
     let output = Command::new(script).arg("--check").env("CARGO_NET_OFFLINE", "true").output().unwrap();
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
