@@ -1,6 +1,7 @@
 //! The configuration: YAML text and environment handed in, validated settings or all mistakes out. No I/O here but for
 //! [`watch`], which says when files change.
 
+mod entry;
 mod expand;
 mod hardware;
 mod limits;
@@ -22,6 +23,7 @@ mod values;
 mod watch;
 mod workers;
 
+pub use entry::StreamEntry;
 pub use hardware::{Hardware, Recovery};
 pub use limits::{Limits, PixelRate};
 pub use mistake::{Mistake, Mistakes};

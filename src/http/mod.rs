@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod body;
+mod dashboard;
 mod devices;
 mod error;
 mod events;
@@ -28,6 +29,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use axum::{Extension, Router};
 use std::fmt;
 use std::sync::Arc;
@@ -122,13 +124,18 @@ pub fn api(state: ApiState) -> Router {
         .method_not_allowed_fallback(error::unknown_method)
         .layer(Extension(openapi::Descriptions::new(&document)))
         .layer(Extension(state.access.clone()))
+        .layer(Extension(dashboard::Dashboard::new()))
         .layer(outermost_first)
         .with_state(state)
 }
 
 fn calls() -> OpenApiRouter<ApiState> {
-    let open = OpenApiRouter::new().routes(routes!(openapi::index)).routes(routes!(openapi::document));
+    let open = OpenApiRouter::new()
+        .routes(routes!(openapi::index))
+        .routes(routes!(openapi::document))
+        .route(dashboard::PATH, get(dashboard::file));
     let streams = OpenApiRouter::new()
+        .routes(routes!(streams::settings))
         .routes(routes!(plan::show))
         .routes(routes!(devices::list))
         .routes(routes!(streams::list, streams::lease))

@@ -10,6 +10,7 @@ mod audio;
 mod cameras;
 mod check;
 mod commands;
+mod dashboard;
 mod deploy;
 mod detect;
 mod devices;
