@@ -48,9 +48,13 @@ const MAIN: &[(&str, &[&str])] = &[
     ),
     ("job", &["admission", "hw", "link", "output", "ring", "fanout", "config", "plan", "metrics", "media", "error"]),
     ("rtsp", &["stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"]),
+    ("shm", &["stream", "fanout", "metrics", "media", "error"]),
     (
         "http",
-        &["events", "stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"],
+        &[
+            "events", "shm", "stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media",
+            "error",
+        ],
     ),
     (
         "cli",
@@ -60,6 +64,7 @@ const MAIN: &[(&str, &[&str])] = &[
             "events",
             "rtsp",
             "http",
+            "shm",
             "stream",
             "job",
             "query",
@@ -120,9 +125,14 @@ const SHIM: &[(&str, &[&str])] = &[
     ("decision", &["camera", "command", "outputs", "raw"]),
     ("client", &["camera"]),
     ("source", &["camera", "client", "log"]),
-    ("relay", &["client", "raw", "source"]),
+    ("shared", &[]),
+    ("pieces", &["camera", "client", "raw", "shared", "source"]),
+    ("relay", &["pieces", "raw", "source"]),
     ("packets", &["client", "outputs", "source"]),
-    ("session", &["camera", "client", "decision", "log", "outputs", "packets", "raw", "real", "relay", "source"]),
+    (
+        "session",
+        &["camera", "client", "decision", "log", "outputs", "packets", "pieces", "raw", "real", "relay", "source"],
+    ),
     ("lib", &["session"]),
     ("bin", &[]),
 ];

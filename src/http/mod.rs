@@ -134,6 +134,7 @@ fn calls() -> OpenApiRouter<ApiState> {
     let media = OpenApiRouter::new()
         .routes(routes!(live::live))
         .routes(routes!(live::hls::segment))
+        .routes(routes!(live::shm::open))
         .routes(routes!(frame::frame))
         .routes(routes!(events::listen))
         .routes(routes!(transcode::transcode))
