@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use camshaft::media::Geometry;
 
-use crate::support::{Camshaft, Picture, kill};
+use rustix::process::Signal;
+
+use crate::support::{Camshaft, Clip, Coding, Picture, SharedFrame, SharedReader, eventually, kill};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const SIZE: (u32, u32) = (320, 180);
@@ -53,18 +56,22 @@ impl Line {
     }
 }
 
-/// A shipped reader under way.
-struct Reader(Child);
+/// A shipped reader under way; what it writes is taken from it at once.
+struct Reader {
+    pid: u32,
+    output: JoinHandle<Output>,
+}
 
 impl Reader {
     fn start(mut command: Command, server: &Camshaft, query: &str, count: usize) -> Self {
         command.arg(server.socket()).args(["cam", query, &count.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self(command.spawn().expect("the reader starts"))
+        let child = command.spawn().expect("the reader starts");
+        Self { pid: child.id(), output: std::thread::spawn(move || child.wait_with_output().unwrap()) }
     }
 
-    fn c(dir: &Path, server: &Camshaft, query: &str, count: usize) -> Self {
-        Self::start(Command::new(c_reader(dir)), server, query, count)
+    fn c(program: &Path, server: &Camshaft, query: &str, count: usize) -> Self {
+        Self::start(Command::new(program), server, query, count)
     }
 
     fn python(server: &Camshaft, query: &str, count: usize) -> Self {
@@ -75,7 +82,7 @@ impl Reader {
 
     /// What it read, once it has ended by itself.
     fn finish(self) -> (Vec<u8>, Vec<Line>) {
-        let output = self.0.wait_with_output().unwrap();
+        let output = self.output.join().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{text}");
         (output.stdout, text.lines().map(Line::parse).collect())
@@ -99,8 +106,9 @@ fn readers_in_c_and_python_get_what_live_raw_gives() {
     let server = server();
     server.wait_live("cam");
     let dir = tempfile::tempdir().unwrap();
+    let program = c_reader(dir.path());
     let mut raw = server.open(&format!("/v1/streams/cam/live.raw?{QUERY}"));
-    let readers = [Reader::c(dir.path(), &server, QUERY, 50), Reader::python(&server, QUERY, 50)];
+    let readers = [Reader::c(&program, &server, QUERY, 50), Reader::python(&server, QUERY, 50)];
     let mut expected = vec![0; 100 * (SIZE.0 * SIZE.1 * 3 / 2) as usize];
     raw.read_exact(&mut expected).unwrap();
     let expected = pictures(&expected);
@@ -137,4 +145,230 @@ fn a_killed_worker_is_a_gap_and_the_sequence_goes_on() {
         expected += 1;
     }
     assert!(lines.windows(2).all(|pair| pair[0].pts < pair[1].pts), "no picture came twice");
+}
+
+/// Pushes a clip in real time.
+fn push(server: &Camshaft, clip: &Clip, seconds: &str) {
+    let mut camera = Command::new("ffmpeg")
+        .args(["-v", "error", "-re", "-t", seconds, "-i"])
+        .arg(&clip.path)
+        .args(["-c", "copy", "-f", "mpegts", "-"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let url = server.url("/v1/streams/cam/ingest");
+    let curl = Command::new("curl")
+        .args(["-sS", "-X", "POST", "-H", "Content-Type: video/mp2t", "-T", "-", &url])
+        .stdin(camera.stdout.take().unwrap())
+        .status();
+    assert!(curl.unwrap().success() && camera.wait().unwrap().success());
+}
+
+#[test]
+fn another_size_of_the_camera_is_another_memory() {
+    let small = Clip::make(Coding { frames: 250, ..Coding::default() });
+    let large = Clip::make(Coding { size: (640, 360), gop: 25, frames: 500, ..Coding::default() });
+    let server = Camshaft::start("  cam: { source: \"push:\" }\n");
+    let dir = tempfile::tempdir().unwrap();
+    let program = c_reader(dir.path());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            push(&server, &small, "8");
+            push(&server, &large, "10");
+        });
+        server.wait_live("cam");
+        let mut holding = SharedReader::open(&server, "").unwrap();
+        holding.ask();
+        let held = holding.frame().unwrap();
+        let (before, memory) = (holding.data(held.slot), holding.memory.take());
+        let reader = Reader::c(&program, &server, "", 150);
+        let mut frame = holding.step();
+        while frame.generation == 1 {
+            frame = holding.step();
+        }
+        assert_eq!((frame.generation, holding.frame_bytes), (2, 640 * 360 * 3 / 2));
+        let lines = reader.finish().1;
+        let sizes: Vec<&str> = lines.iter().map(|line| line.size.as_str()).collect();
+        let small = sizes.iter().filter(|size| **size == "320x180").count();
+        assert!((5..145).contains(&small), "{small}");
+        assert!(sizes[small..].iter().all(|size| *size == "640x360"), "{sizes:?}");
+        assert!(lines.windows(2).all(|pair| pair[1].sequence == pair[0].sequence + 1 + pair[1].dropped));
+        holding.memory = memory;
+        assert_eq!(before[..1000], holding.data(held.slot)[..1000], "what is held stays");
+        holding.release(1, held.slot);
+        eventually(
+            "the old memory is given back",
+            || std::thread::sleep(Duration::from_millis(20)),
+            || holding.data(0)[..1000].iter().all(|byte| *byte == 0).then_some(()),
+        );
+    });
+}
+
+/// A picture every 40 ms, and a reader whose messages the test writes.
+fn reader(server: &Camshaft) -> SharedReader {
+    server.wait_live("cam");
+    SharedReader::open(server, QUERY).expect("an upgrade")
+}
+
+/// That a reader of the same rendition misses nothing while `others` happens.
+fn unharmed(server: &Camshaft, others: impl FnOnce()) {
+    let mut honest = reader(server);
+    honest.step();
+    honest.ask();
+    honest.ask();
+    others();
+    let next = |honest: &mut SharedReader| {
+        let frame: SharedFrame = honest.frame().unwrap();
+        honest.release(frame.generation, frame.slot);
+        honest.ask();
+        frame
+    };
+    let frames: Vec<SharedFrame> = (0..20).map(|_| next(&mut honest)).collect();
+    assert!(frames.windows(2).all(|pair| pair[1].sequence == pair[0].sequence + 1 + pair[1].dropped), "{frames:?}");
+}
+
+fn closed(server: &Camshaft, reason: &str) -> f64 {
+    server.metric(&format!("camshaft_shm_closed_total{{reason=\"{reason}\",stream=\"cam\"}}")).unwrap_or_default()
+}
+
+#[test]
+fn a_slow_reader_gets_the_newest_and_is_told_what_it_lost() {
+    let server = server();
+    let mut slow = reader(&server);
+    let first = slow.step();
+    assert_eq!((first.sequence, first.dropped), (0, 0));
+    std::thread::sleep(Duration::from_secs(3));
+    let asked = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
+    let next = slow.step();
+    assert!(next.dropped > 20 && next.sequence == next.dropped + 1, "{next:?}");
+    assert!(next.wall > asked - 1_500_000, "a picture of {} ms ago", (asked - next.wall) / 1000);
+    let lost = server.metric("camshaft_shm_dropped_total{stream=\"cam\"}").unwrap();
+    assert!(lost >= next.dropped as f64, "{lost}");
+    assert!(server.metric("camshaft_consumer_dropped_total{kind=\"pictures\",stream=\"cam\"}").unwrap() >= lost);
+}
+
+#[test]
+fn what_a_reader_holds_is_never_written_to() {
+    let server = server();
+    let mut reader = reader(&server);
+    reader.ask();
+    let held = reader.frame().unwrap();
+    let before = reader.data(held.slot);
+    for _ in 0..50 {
+        assert_ne!(reader.step().slot, held.slot);
+    }
+    assert!(reader.data(held.slot) == before);
+    // With all slots held there is nothing, and with one back there is a picture at once.
+    reader.ask();
+    reader.ask();
+    let two = [reader.frame().unwrap(), reader.frame().unwrap()];
+    reader.ask();
+    std::thread::sleep(Duration::from_millis(500));
+    reader.release(held.generation, held.slot);
+    let next = reader.frame().unwrap();
+    assert_eq!(next.slot, held.slot);
+    assert!(next.dropped > 0 && next.sequence == two[1].sequence + 1 + next.dropped);
+}
+
+#[test]
+fn a_reader_that_lies_is_cut_off_and_harms_nobody() {
+    let server = server();
+    let lies: [(&str, &dyn Fn(&mut SharedReader)); 7] = [
+        ("a slot that it does not hold", &|liar| liar.release(1, 1)),
+        ("a slot that there is not", &|liar| liar.release(1, u32::MAX)),
+        ("a memory that there is not", &|liar| liar.release(7, 0)),
+        ("twice", &|liar| {
+            let frame = liar.step();
+            liar.release(frame.generation, frame.slot);
+        }),
+        ("more than there are slots", &|liar| (0..64).for_each(|_| liar.ask())),
+        ("garbage", &|liar| liar.say(&[0xa5; 100_000])),
+        ("HTTP", &|liar| liar.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")),
+    ];
+    unharmed(&server, || {
+        for (number, (what, lie)) in (1..).zip(&lies) {
+            let mut liar = reader(&server);
+            liar.step();
+            lie(&mut liar);
+            let end = (0..10).find_map(|_| liar.frame().err());
+            assert_eq!(end, Some(4), "{what}");
+            assert_eq!(closed(&server, "violation"), f64::from(number), "{what}");
+        }
+    });
+    assert_eq!(server.metric("camshaft_shm_readers{stream=\"cam\"}"), Some(0.0));
+}
+
+#[test]
+fn a_reader_that_dies_gives_everything_back() {
+    let server = server();
+    let dir = tempfile::tempdir().unwrap();
+    let program = c_reader(dir.path());
+    server.wait_live("cam");
+    unharmed(&server, || {
+        let reader = Reader::c(&program, &server, QUERY, 100_000);
+        server.wait_metric("camshaft_shm_readers{stream=\"cam\"}", 2.0);
+        kill(reader.pid);
+        reader.output.join().unwrap();
+    });
+    eventually(
+        "it has left",
+        || server.log().pause(),
+        || (server.metric("camshaft_shm_bytes{stream=\"cam\"}") == Some(0.0)).then_some(()),
+    );
+    assert_eq!(closed(&server, "left"), 2.0);
+}
+
+#[test]
+fn a_reader_that_never_releases_is_closed_and_its_memory_is_given_back() {
+    let streams = "  cam: { source: \"test:?width=640&height=360&fps=25\" }\n";
+    let server = Camshaft::start_with("limits: { stalled_consumer: 1s }", streams);
+    let mut miser = reader(&server);
+    for _ in 0..3 {
+        miser.ask();
+        miser.frame().unwrap();
+    }
+    miser.ask();
+    assert_eq!(miser.frame(), Err(3));
+    assert_eq!(closed(&server, "stalled"), 1.0);
+    // It does not hang up, and keeps the memory.
+    eventually(
+        "the memory is given back",
+        || server.log().pause(),
+        || miser.data(0).iter().all(|byte| *byte == 0).then_some(()),
+    );
+    assert_eq!(server.metric("camshaft_shm_bytes{stream=\"cam\"}"), Some(0.0));
+}
+
+#[test]
+fn a_stop_leaves_readers_what_they_hold() {
+    let mut server = server();
+    let mut reader = reader(&server);
+    reader.ask();
+    let held = reader.frame().unwrap();
+    let before = reader.data(held.slot);
+    server.signal(Signal::TERM);
+    assert_eq!(reader.frame(), Err(2));
+    assert_eq!(server.wait_exit(Duration::from_secs(20)).code(), Some(0));
+    assert!(reader.data(held.slot) == before);
+}
+
+#[test]
+fn limits_are_named_and_leave_the_other_way_open() {
+    let streams = "  cam: { source: \"test:?width=640&height=360&fps=25\" }\n";
+    let server = Camshaft::start_with("limits: { shm_readers: 1, shm_bytes: 1M }", streams);
+    server.wait_live("cam");
+    let refused = |query: &str| SharedReader::open(&server, query).err().expect("a refusal");
+    for (query, status, part) in [
+        ("width=1280&height=720", "503", "limits.shm_bytes"),
+        ("width=320&slots=17", "400", "from 1 to 16"),
+        ("format=jpeg", "400", "format"),
+        ("rendition=none", "404", "rendition"),
+    ] {
+        let answer = refused(query);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(part), "{query}: {answer}");
+    }
+    let _reader = SharedReader::open(&server, QUERY).unwrap();
+    let answer = refused(QUERY);
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("limits.shm_readers"), "{answer}");
+    assert_eq!(server.get("/v1/streams/cam/live.shm").status, 422, "over TCP");
 }
