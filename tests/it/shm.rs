@@ -174,32 +174,32 @@ fn another_size_of_the_camera_is_another_memory() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             push(&server, &small, "8");
-            push(&server, &large, "10");
+            push(&server, &large, "12");
         });
         server.wait_live("cam");
         let mut holding = SharedReader::open(&server, "").unwrap();
         holding.ask();
         let held = holding.frame().unwrap();
-        let (before, memory) = (holding.data(held.slot), holding.memory.take());
-        let reader = Reader::c(&program, &server, "", 150);
+        let memory = holding.memory();
+        let before = memory.data(held.slot);
+        let reader = Reader::c(&program, &server, "", 250);
         let mut frame = holding.step();
         while frame.generation == 1 {
             frame = holding.step();
         }
-        assert_eq!((frame.generation, holding.frame_bytes), (2, 640 * 360 * 3 / 2));
+        assert_eq!((frame.generation, holding.memory().frame_bytes), (2, 640 * 360 * 3 / 2));
         let lines = reader.finish().1;
         let sizes: Vec<&str> = lines.iter().map(|line| line.size.as_str()).collect();
         let small = sizes.iter().filter(|size| **size == "320x180").count();
-        assert!((5..145).contains(&small), "{small}");
+        assert!((5..245).contains(&small), "{small}");
         assert!(sizes[small..].iter().all(|size| *size == "640x360"), "{sizes:?}");
         assert!(lines.windows(2).all(|pair| pair[1].sequence == pair[0].sequence + 1 + pair[1].dropped));
-        holding.memory = memory;
-        assert_eq!(before[..1000], holding.data(held.slot)[..1000], "what is held stays");
+        assert!(before == memory.data(held.slot), "what is held stays");
         holding.release(1, held.slot);
         eventually(
             "the old memory is given back",
             || std::thread::sleep(Duration::from_millis(20)),
-            || holding.data(0)[..1000].iter().all(|byte| *byte == 0).then_some(()),
+            || memory.data(0).iter().all(|byte| *byte == 0).then_some(()),
         );
     });
 }
@@ -227,6 +227,11 @@ fn unharmed(server: &Camshaft, others: impl FnOnce()) {
     assert!(frames.windows(2).all(|pair| pair[1].sequence == pair[0].sequence + 1 + pair[1].dropped), "{frames:?}");
 }
 
+fn no_reader_is_left(server: &Camshaft) {
+    let none = |name: &str| server.metric(&format!("camshaft_shm_{name}{{stream=\"cam\"}}")) == Some(0.0);
+    eventually("no reader is left", || server.log().pause(), || (none("readers") && none("bytes")).then_some(()));
+}
+
 fn closed(server: &Camshaft, reason: &str) -> f64 {
     server.metric(&format!("camshaft_shm_closed_total{{reason=\"{reason}\",stream=\"cam\"}}")).unwrap_or_default()
 }
@@ -237,11 +242,12 @@ fn a_slow_reader_gets_the_newest_and_is_told_what_it_lost() {
     let mut slow = reader(&server);
     let first = slow.step();
     assert_eq!((first.sequence, first.dropped), (0, 0));
-    std::thread::sleep(Duration::from_secs(3));
-    let asked = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
+    let mut quick = reader(&server);
+    let seen: Vec<SharedFrame> = (0..50).map(|_| quick.step()).collect();
     let next = slow.step();
     assert!(next.dropped > 20 && next.sequence == next.dropped + 1, "{next:?}");
-    assert!(next.wall > asked - 1_500_000, "a picture of {} ms ago", (asked - next.wall) / 1000);
+    // Another task may not have the very last one yet.
+    assert!(next.wall >= seen[46].wall, "{next:?}, not {:?}", &seen[46..]);
     let lost = server.metric("camshaft_shm_dropped_total{stream=\"cam\"}").unwrap();
     assert!(lost >= next.dropped as f64, "{lost}");
     assert!(server.metric("camshaft_consumer_dropped_total{kind=\"pictures\",stream=\"cam\"}").unwrap() >= lost);
@@ -295,7 +301,7 @@ fn a_reader_that_lies_is_cut_off_and_harms_nobody() {
             assert_eq!(closed(&server, "violation"), f64::from(number), "{what}");
         }
     });
-    assert_eq!(server.metric("camshaft_shm_readers{stream=\"cam\"}"), Some(0.0));
+    no_reader_is_left(&server);
 }
 
 #[test]
@@ -310,11 +316,7 @@ fn a_reader_that_dies_gives_everything_back() {
         kill(reader.pid);
         reader.output.join().unwrap();
     });
-    eventually(
-        "it has left",
-        || server.log().pause(),
-        || (server.metric("camshaft_shm_bytes{stream=\"cam\"}") == Some(0.0)).then_some(()),
-    );
+    no_reader_is_left(&server);
     assert_eq!(closed(&server, "left"), 2.0);
 }
 
@@ -336,7 +338,7 @@ fn a_reader_that_never_releases_is_closed_and_its_memory_is_given_back() {
         || server.log().pause(),
         || miser.data(0).iter().all(|byte| *byte == 0).then_some(()),
     );
-    assert_eq!(server.metric("camshaft_shm_bytes{stream=\"cam\"}"), Some(0.0));
+    no_reader_is_left(&server);
 }
 
 #[test]

@@ -7,18 +7,31 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use super::{Camshaft, PATIENCE};
 
 /// A connection that was upgraded.
 pub struct SharedReader {
     socket: UnixStream,
-    /// The newest memory.
-    pub memory: Option<File>,
-    /// Bytes from slot to slot.
-    pub slot_bytes: u64,
+    memory: Option<Arc<SharedMemory>>,
+}
+
+/// What a CONFIG brought.
+pub struct SharedMemory {
+    file: File,
+    slot_bytes: u64,
     /// Bytes of a picture.
     pub frame_bytes: usize,
+}
+
+impl SharedMemory {
+    /// What lies in `slot`.
+    pub fn data(&self, slot: u32) -> Vec<u8> {
+        let mut data = vec![0; self.frame_bytes];
+        self.file.read_exact_at(&mut data, u64::from(slot) * self.slot_bytes).unwrap();
+        data
+    }
 }
 
 /// What a FRAME says.
@@ -57,7 +70,7 @@ impl SharedReader {
         }
         let mut answer = String::from_utf8(answer).unwrap();
         if answer.starts_with("HTTP/1.1 101 ") {
-            return Ok(Self { socket, memory: None, slot_bytes: 0, frame_bytes: 0 });
+            return Ok(Self { socket, memory: None });
         }
         socket.read_to_string(&mut answer).unwrap();
         Err(answer)
@@ -93,8 +106,9 @@ impl SharedReader {
             let u64_at = |at: usize| u64::from_ne_bytes(message[at..at + 8].try_into().unwrap());
             match u32_at(0) {
                 1 => {
-                    self.memory = Some(descriptor.expect("a descriptor").into());
-                    (self.slot_bytes, self.frame_bytes) = (u64_at(40), u64_at(48) as usize);
+                    let file = descriptor.expect("a descriptor").into();
+                    let (slot_bytes, frame_bytes) = (u64_at(40), u64_at(48) as usize);
+                    self.memory = Some(Arc::new(SharedMemory { file, slot_bytes, frame_bytes }));
                 }
                 2 => {
                     let (generation, slot) = (u32_at(4), u32_at(8));
@@ -122,12 +136,14 @@ impl SharedReader {
         (message, descriptor)
     }
 
-    /// What lies in `slot`.
+    /// The newest memory.
+    pub fn memory(&self) -> Arc<SharedMemory> {
+        self.memory.clone().expect("a CONFIG came")
+    }
+
+    /// What lies in `slot` of it.
     pub fn data(&self, slot: u32) -> Vec<u8> {
-        let mut data = vec![0; self.frame_bytes];
-        let memory = self.memory.as_ref().expect("a CONFIG came");
-        memory.read_exact_at(&mut data, u64::from(slot) * self.slot_bytes).unwrap();
-        data
+        self.memory().data(slot)
     }
 
     /// Asks for a picture, takes it, and gives it back.
