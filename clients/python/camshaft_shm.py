@@ -199,6 +199,7 @@ def main(arguments):
     with Reader(path, stream, **parameters) as reader:
         for frame in reader:
             sys.stdout.buffer.write(frame.data)
+            sys.stdout.buffer.flush()
             print(
                 f"{frame.sequence} {frame.width}x{frame.height} {frame.format} {frame.pts:.6f} {frame.wall:.6f}"
                 f" {frame.dropped}",
@@ -207,7 +208,6 @@ def main(arguments):
             left -= 1
             if left == 0:
                 break
-    sys.stdout.buffer.flush()
     return 0
 
 

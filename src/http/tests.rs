@@ -146,6 +146,7 @@ async fn the_description_has_every_call() {
         ("/v1/streams/{id}/frame.{ext}", vec!["get"]),
         ("/v1/streams/{id}/hls/{session}/{file}", vec!["get"]),
         ("/v1/streams/{id}/ingest", vec!["post"]),
+        ("/v1/streams/{id}/live.shm", vec!["get"]),
         ("/v1/streams/{id}/live.{ext}", vec!["get"]),
         ("/v1/transcode", vec!["post"]),
     ];

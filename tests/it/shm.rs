@@ -279,7 +279,8 @@ fn what_a_reader_holds_is_never_written_to() {
 #[test]
 fn a_reader_that_lies_is_cut_off_and_harms_nobody() {
     let server = server();
-    let lies: [(&str, &dyn Fn(&mut SharedReader)); 7] = [
+    type Lie<'a> = (&'a str, &'a dyn Fn(&mut SharedReader));
+    let lies: [Lie; 7] = [
         ("a slot that it does not hold", &|liar| liar.release(1, 1)),
         ("a slot that there is not", &|liar| liar.release(1, u32::MAX)),
         ("a memory that there is not", &|liar| liar.release(7, 0)),
