@@ -81,10 +81,10 @@ class Frame:
         self.fps = memory.fps
 
     def release(self):
-        """Gives the slot back; `data` must not be used any more. A second call does nothing."""
+        """Gives the slot back: what was made of `data` without a copy shows other pictures from now on. A second call does
+        nothing."""
         if self._memory is not None:
-            self.data.release()
-            memory, self._memory = self._memory, None
+            memory, self._memory, self.data = self._memory, None, None
             self._reader._send(_REQUEST.pack(_RELEASE, memory.generation, self._slot, 0))
 
 

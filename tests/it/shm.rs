@@ -128,6 +128,64 @@ fn readers_in_c_and_python_get_what_live_raw_gives() {
     assert_eq!(server.status("cam")["renditions"].as_array().unwrap().len(), 1, "made once for all");
 }
 
+/// Runs a program that uses the reader in Python; its argument is the socket's path.
+fn python(server: &Camshaft, program: &str) {
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", program]).arg(server.socket()).env("PYTHONPATH", format!("{ROOT}/clients/python"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_python_of_the_documentation_works() {
+    let server = server();
+    server.wait_live("cam");
+    let text = std::fs::read_to_string(format!("{ROOT}/docs/shm.md")).unwrap();
+    let block = text.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    let block: String = block.lines().map(|line| line.strip_prefix("  ").unwrap_or(line).to_owned() + "\n").collect();
+    let block = block.replace("\"/run/camshaft/camshaft.sock\"", "sys.argv[1]").replace("\"yard\"", "\"cam\"");
+    let detect = "import sys\nseen = []\n\ndef detect(data, width, height):\n    assert len(data) == width * height * 3\n    \
+                  seen.append(width)\n    if len(seen) == 5:\n        sys.exit(0)\n\n";
+    python(&server, &format!("{detect}{block}sys.exit('it ended')"));
+}
+
+#[test]
+fn frames_are_held_in_python_as_long_as_they_are_needed() {
+    let server = server();
+    server.wait_live("cam");
+    python(
+        &server,
+        r#"
+import sys
+from camshaft_shm import Ended, Reader
+with Reader(sys.argv[1], "cam", slots=2, width=320, height=180, fps=25) as reader:
+    kept = reader.next()
+    before, view = bytes(kept.data), memoryview(kept.data)
+    for _ in range(10):
+        frame = reader.next()
+        assert (frame.width, frame.height, frame.stride, frame.format, frame.fps) == (320, 180, 320, "YU12", 25)
+        frame.release()
+    assert kept.data == before
+    try:
+        view[0] = 1
+        raise SystemExit("the memory is writable")
+    except TypeError:
+        pass
+    kept.release()
+    kept.release()
+    reader.ask()
+    reader.ask()
+    one, two = reader.next(), reader.next()
+    assert two.sequence == one.sequence + 1 + two.dropped and two.pts > one.pts
+try:
+    Reader(sys.argv[1], "nobody")
+    raise SystemExit("there is no such stream")
+except Ended as end:
+    assert end.refused and "not_found" in str(end), end
+"#,
+    );
+}
+
 #[test]
 fn a_killed_worker_is_a_gap_and_the_sequence_goes_on() {
     let server = server();
