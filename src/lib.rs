@@ -22,5 +22,6 @@ pub mod query;
 pub mod ring;
 pub mod rtsp;
 pub mod sandbox;
+pub mod shm;
 pub mod stream;
 pub mod tcp;

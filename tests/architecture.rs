@@ -49,11 +49,12 @@ const MAIN: &[(&str, &[&str])] = &[
     ),
     ("job", &["admission", "hw", "link", "output", "ring", "fanout", "config", "plan", "metrics", "media", "error"]),
     ("rtsp", &["auth", "stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"]),
+    ("shm", &["stream", "fanout", "metrics", "media", "error"]),
     (
         "http",
         &[
-            "auth", "events", "stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media",
-            "error",
+            "auth", "events", "shm", "stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics",
+            "media", "error",
         ],
     ),
     (
@@ -65,6 +66,7 @@ const MAIN: &[(&str, &[&str])] = &[
             "events",
             "rtsp",
             "http",
+            "shm",
             "stream",
             "job",
             "query",
@@ -125,9 +127,14 @@ const SHIM: &[(&str, &[&str])] = &[
     ("decision", &["camera", "command", "outputs", "raw"]),
     ("client", &["camera"]),
     ("source", &["camera", "client", "log"]),
-    ("relay", &["client", "raw", "source"]),
+    ("shared", &[]),
+    ("pieces", &["camera", "client", "raw", "shared", "source"]),
+    ("relay", &["pieces", "raw", "source"]),
     ("packets", &["client", "outputs", "source"]),
-    ("session", &["camera", "client", "decision", "log", "outputs", "packets", "raw", "real", "relay", "source"]),
+    (
+        "session",
+        &["camera", "client", "decision", "log", "outputs", "packets", "pieces", "raw", "real", "relay", "source"],
+    ),
     ("lib", &["session"]),
     ("bin", &[]),
 ];

@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::plan::Policy;
 use crate::rtsp;
 use crate::sandbox::{self, ConfineError};
+use crate::shm::Pool;
 use crate::stream::{Context, Streams};
 pub(super) use files::Files;
 
@@ -145,8 +146,12 @@ impl Service {
 
     /// Opens both ports and gives their addresses; port 0 of the configuration means any free one.
     async fn open_servers(&self, ready: watch::Receiver<bool>) -> Result<(SocketAddr, SocketAddr)> {
-        let delivery =
-            DeliveryOptions { stalled_consumer: self.config.limits.stalled_consumer, shutdown: self.cancel.clone() };
+        let limits = &self.config.limits;
+        let delivery = DeliveryOptions {
+            stalled_consumer: limits.stalled_consumer,
+            shutdown: self.cancel.clone(),
+            shared_memory: Pool::new(limits.shm_readers, limits.shm_bytes),
+        };
         let api = http::api(ApiState::new(
             self.streams.clone(),
             self.defaults.subscribe(),

@@ -145,6 +145,7 @@ fn calls() -> OpenApiRouter<ApiState> {
     let media = OpenApiRouter::new()
         .routes(routes!(live::live))
         .routes(routes!(live::hls::segment))
+        .routes(routes!(live::shm::open))
         .routes(routes!(frame::frame))
         .routes(routes!(transcode::transcode));
     let unending = OpenApiRouter::new().routes(routes!(events::listen)).routes(routes!(ingest::ingest));

@@ -31,6 +31,7 @@ mod reload;
 mod rtsp;
 mod rtsp_protocol;
 mod sandbox;
+mod shm;
 mod shutdown;
 mod sources;
 mod thrift;
