@@ -14,6 +14,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock Makefile ./
 COPY benches benches
 COPY dashboard dashboard
+COPY clients clients
 COPY engine engine
 COPY shim shim
 COPY src src

@@ -17,6 +17,8 @@ pub struct Fanout<T: Clone> {
 #[derive(Debug)]
 pub struct Subscription<T: Clone> {
     receiver: broadcast::Receiver<T>,
+    /// Items lost since the last one that was yielded.
+    dropped: u64,
 }
 
 /// What a subscription yields: an item, and how many were lost before it.
@@ -43,18 +45,17 @@ impl<T: Clone> Fanout<T> {
 
     /// A subscription to everything sent from now on.
     pub fn subscribe(&self) -> Subscription<T> {
-        Subscription { receiver: self.sender.subscribe() }
+        Subscription { receiver: self.sender.subscribe(), dropped: 0 }
     }
 }
 
 impl<T: Clone> Subscription<T> {
     /// The next item, or `None` when the sender is gone. Cancel-safe.
     pub async fn next(&mut self) -> Option<Delivery<T>> {
-        let mut dropped = 0;
         loop {
             match self.receiver.recv().await {
-                Ok(item) => return Some(Delivery { item, dropped }),
-                Err(broadcast::error::RecvError::Lagged(count)) => dropped += count,
+                Ok(item) => return Some(Delivery { item, dropped: std::mem::take(&mut self.dropped) }),
+                Err(broadcast::error::RecvError::Lagged(count)) => self.dropped += count,
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }

@@ -2,6 +2,7 @@
 //! camshaft
 
 pub mod admission;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod error;
@@ -21,5 +22,6 @@ pub mod query;
 pub mod ring;
 pub mod rtsp;
 pub mod sandbox;
+pub mod shm;
 pub mod stream;
 pub mod tcp;

@@ -46,6 +46,14 @@ pub struct Metrics {
     pub consumers_stalled: IntCounterVec,
     /// Consumers now, by kind.
     pub consumers: IntGaugeVec,
+    /// Readers of shared memory now.
+    pub shm_readers: IntGaugeVec,
+    /// Bytes of their memory.
+    pub shm_bytes: IntGaugeVec,
+    /// Pictures that they lost.
+    pub shm_dropped: IntCounterVec,
+    /// Readers of shared memory that ended, by reason.
+    pub shm_closed: IntCounterVec,
     /// Bytes in the packet ring.
     pub ring_bytes: IntGaugeVec,
     /// Seconds in the packet ring.
@@ -183,6 +191,18 @@ impl Metrics {
                 STREAM,
             ),
             consumers: table.gauges("consumers", "Consumers now", &["stream", "kind"]),
+            shm_readers: table.gauges("shm_readers", "Readers of shared memory now", STREAM),
+            shm_bytes: table.gauges("shm_bytes", "Bytes of shared memory that readers have", STREAM),
+            shm_dropped: table.counters(
+                "shm_dropped_total",
+                "Pictures that slow readers of shared memory lost; consumer_dropped_total has them as well",
+                STREAM,
+            ),
+            shm_closed: table.counters(
+                "shm_closed_total",
+                "Readers of shared memory that ended: left, ended, shutdown, stalled, violation, limit, failed",
+                &["stream", "reason"],
+            ),
             ring_bytes: table.gauges("ring_bytes", "Bytes in the packet ring", STREAM),
             ring_seconds: table.float_gauges("ring_seconds", "Seconds in the packet ring", STREAM),
             ring_joinable: table.gauges("ring_joinable", "1 while new readers can start from the ring", STREAM),
@@ -309,6 +329,9 @@ impl Metrics {
     }
 
     fn forget(&self, id: &str) {
+        for vec in [&self.shm_readers, &self.shm_bytes] {
+            remove_stream(vec, id, |labels| vec.remove(labels));
+        }
         for vec in [&self.stream_state, &self.stream_up, &self.consumers, &self.ring_bytes, &self.ring_joinable] {
             remove_stream(vec, id, |labels| vec.remove(labels));
         }
@@ -338,6 +361,8 @@ impl Metrics {
             &self.rendition_frames,
             &self.consumer_dropped,
             &self.consumers_stalled,
+            &self.shm_dropped,
+            &self.shm_closed,
             &self.fallbacks,
             &self.worker_restarts,
             &self.stills,

@@ -13,6 +13,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const MAIN: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("media", &["error"]),
+    ("auth", &["error"]),
     ("ring", &["media", "error"]),
     ("fanout", &["media", "error"]),
     ("events", &["media", "error"]),
@@ -47,19 +48,25 @@ const MAIN: &[(&str, &[&str])] = &[
         ],
     ),
     ("job", &["admission", "hw", "link", "output", "ring", "fanout", "config", "plan", "metrics", "media", "error"]),
-    ("rtsp", &["stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"]),
+    ("rtsp", &["auth", "stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"]),
+    ("shm", &["stream", "fanout", "metrics", "media", "error"]),
     (
         "http",
-        &["events", "stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"],
+        &[
+            "auth", "events", "shm", "stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics",
+            "media", "error",
+        ],
     ),
     (
         "cli",
         &[
             "frigate",
+            "auth",
             "admission",
             "events",
             "rtsp",
             "http",
+            "shm",
             "stream",
             "job",
             "query",
@@ -120,9 +127,14 @@ const SHIM: &[(&str, &[&str])] = &[
     ("decision", &["camera", "command", "outputs", "raw"]),
     ("client", &["camera"]),
     ("source", &["camera", "client", "log"]),
-    ("relay", &["client", "raw", "source"]),
+    ("shared", &[]),
+    ("pieces", &["camera", "client", "raw", "shared", "source"]),
+    ("relay", &["pieces", "raw", "source"]),
     ("packets", &["client", "outputs", "source"]),
-    ("session", &["camera", "client", "decision", "log", "outputs", "packets", "raw", "real", "relay", "source"]),
+    (
+        "session",
+        &["camera", "client", "decision", "log", "outputs", "packets", "pieces", "raw", "real", "relay", "source"],
+    ),
     ("lib", &["session"]),
     ("bin", &[]),
 ];

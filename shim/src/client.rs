@@ -18,6 +18,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 pub const SILENCE: Duration = Duration::from_secs(15);
 /// Bytes of an answer's head, and of a message in it.
 const HEAD_MAX: usize = 16 << 10;
+/// RFC 9110 §15.2.2
+const SWITCHING: u16 = 101;
 
 /// Why there is no answer to work with.
 #[derive(Debug)]
@@ -110,7 +112,25 @@ impl Client {
         self.call("GET", path, "", "", within)
     }
 
+    /// The Unix socket, once it speaks `protocol` (RFC 9110 §7.8). It may take as long as `within` to begin.
+    ///
+    /// # Errors
+    /// That camshaft is away, or its refusal.
+    pub fn upgrade(&self, path: &str, protocol: &str, within: Duration) -> Result<UnixStream, Failure> {
+        let extra = format!("Connection: Upgrade, close\r\nUpgrade: {protocol}\r\n");
+        let answer = self.ask(&format!("GET {path} HTTP/1.1"), &extra, "", within)?;
+        // What is upgraded speaks second, so nothing of it can have come together with the head.
+        match answer.socket {
+            Socket::Unix(socket) if answer.status == SWITCHING => Ok(socket),
+            _ => Err(Failure::Away(io::Error::other("it does not speak what was asked for"))),
+        }
+    }
+
     fn call(&self, method: &str, path: &str, extra: &str, body: &str, within: Duration) -> Result<Answer, Failure> {
+        self.ask(&format!("{method} {path} HTTP/1.0"), extra, body, within)
+    }
+
+    fn ask(&self, line: &str, extra: &str, body: &str, within: Duration) -> Result<Answer, Failure> {
         let mut socket = Socket::connect(&self.address)?;
         socket.set_patience(within)?;
         let host = match &self.address {
@@ -118,7 +138,7 @@ impl Client {
             Address::Tcp(host) => host,
         };
         let token = self.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-        let head = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\n{token}{extra}\r\n{body}");
+        let head = format!("{line}\r\nHost: {host}\r\n{token}{extra}\r\n{body}");
         socket.write_all(head.as_bytes())?;
         let answer = Answer::read(socket)?;
         answer.socket.set_patience(SILENCE)?;
@@ -214,6 +234,7 @@ pub struct Answer {
     location: Option<String>,
     /// `X-Video-Size`
     pub video_size: Option<String>,
+    status: u16,
 }
 
 impl Answer {
@@ -225,8 +246,9 @@ impl Answer {
             bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
             if let Some(head) = Head::parse(&bytes)? {
                 bytes.drain(..head.length);
-                let mut answer = Self { socket, early: bytes, location: head.location, video_size: head.video_size };
-                return if head.status < 300 { Ok(answer) } else { Err(answer.refusal(head.status)) };
+                let Head { status, location, video_size, .. } = head;
+                let mut answer = Self { socket, early: bytes, location, video_size, status };
+                return if status < 300 { Ok(answer) } else { Err(answer.refusal(status)) };
             }
             if count == 0 || bytes.len() > HEAD_MAX {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());

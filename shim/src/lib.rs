@@ -2,8 +2,8 @@
 //! real programs.
 //!
 //! ```text
-//! arguments ─▶ command.rs ─▶ decision.rs ─▶ Serve ─▶ client.rs ─▶ relay.rs ───▶ standard output
-//!              as ffmpeg       pure, never          │             packets.rs  ─▶ a real ffmpeg's standard input
+//! arguments ─▶ command.rs ─▶ decision.rs ─▶ Serve ─▶ client.rs ─▶ pieces.rs ──▶ relay.rs ─▶ standard output
+//!              as ffmpeg       pure, never          │             packets.rs ─▶ a real ffmpeg's standard input
 //!              reads them      guesses    └▶ Delegate ─▶ real.rs: exec
 //! ```
 
@@ -17,10 +17,12 @@ mod filters;
 mod log;
 pub mod outputs;
 mod packets;
+mod pieces;
 pub mod raw;
 mod real;
 mod relay;
 mod session;
+mod shared;
 mod source;
 
 pub use session::{ffmpeg, ffprobe};

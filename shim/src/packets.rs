@@ -2,11 +2,19 @@
 
 use std::io::{self, Read, Write};
 use std::process::ChildStdin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::client::Answer;
+use crate::client::{Answer, Client, Failure};
 use crate::outputs::Packets;
-use crate::source::{End, Source};
+use crate::source::{End, Source, Wanted};
+
+impl Wanted for Packets {
+    type Media = Answer;
+
+    fn open(&self, client: &Client, stream: &str, within: Duration) -> Result<Answer, Failure> {
+        client.open(&format!("{stream}/{}", self.request()), within)
+    }
+}
 
 /// Feeds until one side ends; MPEG-TS may be joined to what went before anywhere.
 pub fn feed(source: &Source, packets: &Packets, mut answer: Answer, mut stdin: ChildStdin) -> End {
@@ -25,7 +33,7 @@ pub fn feed(source: &Source, packets: &Packets, mut answer: Answer, mut stdin: C
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => error,
         };
-        match source.reopen(&packets.request(), last, &end) {
+        match source.reopen(packets, last, &end) {
             Some(next) => answer = next,
             None => return End::Lost,
         }

@@ -41,9 +41,7 @@ impl Raw {
     /// The rest of the URL behind the stream's name.
     pub fn request(&self) -> String {
         match self {
-            Self::Pictures(Pictures { width, height, fps, format }) => {
-                format!("live.raw?width={width}&height={height}&fps={fps}&format={}", format.name())
-            }
+            Self::Pictures(pictures) => format!("live.raw?{}", pictures.parameters()),
             Self::Samples(Samples { rate, channels }) => format!("live.s16le?rate={rate}&channels={channels}"),
         }
     }
@@ -71,6 +69,12 @@ impl Pictures {
             }
             _ => Err("raw pictures without a size and a rate of their own".into()),
         }
+    }
+
+    /// What camshaft is told of them.
+    pub fn parameters(&self) -> String {
+        let Self { width, height, fps, format } = self;
+        format!("width={width}&height={height}&fps={fps}&format={}", format.name())
     }
 
     /// `WxH`

@@ -17,6 +17,7 @@ use crate::client::{Answer, Client, Failure};
 use crate::decision::{Decision, Local, Plan, decide};
 use crate::log::{Level, Log};
 use crate::outputs::Packets;
+use crate::pieces::Pieces;
 use crate::raw::Raw;
 use crate::source::{End, Source};
 use crate::{packets, real, relay};
@@ -99,7 +100,7 @@ fn is_camera_away(failure: &Failure) -> bool {
 
 /// A plan with its first answers: from here on the command is served.
 struct Opened {
-    raw: Option<(Raw, Answer)>,
+    raw: Option<(Raw, Pieces)>,
     local: Option<OpenedLocal>,
 }
 
@@ -113,9 +114,8 @@ struct OpenedLocal {
 impl Opened {
     fn open(source: &Source, plan: &Plan) -> Result<Self, Failure> {
         let raw = plan.raw.clone().map(|raw| {
-            let answer = source.open(&raw.request())?;
-            check_size(&answer, &raw)?;
-            Ok::<_, Failure>((raw, answer))
+            let pieces = source.open(&raw)?;
+            Ok::<_, Failure>((raw, pieces))
         });
         let raw = raw.transpose()?;
         let local = plan.local.as_ref().map(|local| Self::open_local(source, local)).transpose()?;
@@ -124,21 +124,12 @@ impl Opened {
 
     /// The camera's pictures may have no place in MPEG-TS (JPEGs have none): then the real ffmpeg reads the camera itself.
     fn open_local(source: &Source, local: &Local) -> Result<OpenedLocal, Failure> {
-        match source.open(&local.packets.request()) {
+        match source.open(&local.packets) {
             Ok(answer) => Ok(OpenedLocal { arguments: local.fed.clone(), fed: Some((local.packets.clone(), answer)) }),
             Err(Failure::Refused { status: 422, .. }) => Ok(OpenedLocal { arguments: local.direct.clone(), fed: None }),
             Err(failure) => Err(failure),
         }
     }
-}
-
-fn check_size(answer: &Answer, raw: &Raw) -> Result<(), Failure> {
-    let Raw::Pictures(pictures) = raw else { return Ok(()) };
-    let (made, asked) = (answer.video_size.as_deref().unwrap_or("none"), pictures.size());
-    if made == asked {
-        return Ok(());
-    }
-    Err(Failure::Away(io::Error::other(format!("it makes pictures of {made} where {asked} is due"))))
 }
 
 enum Event {
@@ -162,8 +153,8 @@ impl Running {
         let to_stdout = if opened.raw.is_some() { Stdio::null() } else { Stdio::inherit() };
         let child = opened.local.map(|local| start_local(&source, local, to_stdout, &sender));
         let child = child.transpose()?;
-        if let Some((wanted, answer)) = opened.raw {
-            thread::spawn(move || sender.send(Event::Raw(relay::relay(&source, &wanted, answer))));
+        if let Some((wanted, pieces)) = opened.raw {
+            thread::spawn(move || sender.send(Event::Raw(relay::relay(&source, &wanted, pieces))));
         }
         Ok(Self { child, events, log })
     }

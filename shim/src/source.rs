@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::camera::Camera;
-use crate::client::{Answer, Client, Failure, SILENCE};
+use crate::client::{Client, Failure, SILENCE};
 use crate::log::{Level, Log};
 
 /// How long a reader is left without anything. Frigate kills what gives it no picture for 20 s.
@@ -23,6 +23,18 @@ pub enum End {
     Reader(io::Error),
 }
 
+/// Media that camshaft is asked for.
+pub trait Wanted {
+    /// What it comes as.
+    type Media;
+
+    /// Asks for it; `stream` is the stream's path. It may take as long as `within` to begin.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn open(&self, client: &Client, stream: &str, within: Duration) -> Result<Self::Media, Failure>;
+}
+
 /// A camera at camshaft.
 pub struct Source {
     client: Client,
@@ -36,14 +48,14 @@ impl Source {
         Self { client, camera, log }
     }
 
-    /// Media of the camera; `request` is what follows its path.
+    /// Media of the camera.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn open(&self, request: &str) -> Result<Answer, Failure> {
+    pub fn open<W: Wanted>(&self, wanted: &W) -> Result<W::Media, Failure> {
         let started = Instant::now();
         loop {
-            match self.attempt(request, SILENCE) {
+            match self.attempt(wanted, SILENCE) {
                 Err(Failure::Away(_)) if started.elapsed() < GRACE => thread::sleep(PAUSE),
                 end => return end,
             }
@@ -51,11 +63,11 @@ impl Source {
     }
 
     /// The same after it broke off for the reason `broken`; `None` once nothing has come since `last` for too long.
-    pub fn reopen(&self, request: &str, last: Instant, broken: &io::Error) -> Option<Answer> {
+    pub fn reopen<W: Wanted>(&self, wanted: &W, last: Instant, broken: &io::Error) -> Option<W::Media> {
         self.log.say(Level::Warning, &format!("camshaft broke off ({broken}), connecting again"));
         loop {
-            match self.attempt(request, PATIENCE.saturating_sub(last.elapsed()).max(PAUSE)) {
-                Ok(answer) => return Some(answer),
+            match self.attempt(wanted, PATIENCE.saturating_sub(last.elapsed()).max(PAUSE)) {
+                Ok(media) => return Some(media),
                 Err(failure) if last.elapsed() + PAUSE >= PATIENCE || !may_heal(&failure) => {
                     self.log.say(Level::Error, &failure.to_string());
                     return None;
@@ -65,9 +77,9 @@ impl Source {
         }
     }
 
-    fn attempt(&self, request: &str, within: Duration) -> Result<Answer, Failure> {
-        let path = self.client.lease(&self.camera.lease(), within)?;
-        self.client.open(&format!("{path}/{request}"), within)
+    fn attempt<W: Wanted>(&self, wanted: &W, within: Duration) -> Result<W::Media, Failure> {
+        let stream = self.client.lease(&self.camera.lease(), within)?;
+        wanted.open(&self.client, &stream, within)
     }
 }
 

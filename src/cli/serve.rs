@@ -1,6 +1,7 @@
 //! `camshaft serve`: configuration in, streams and servers up, and down again in order.
 
 mod files;
+mod tokens;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::check::{Level, Machine};
 use super::logs;
+use crate::auth::Access;
 use crate::config::{self, Config, Recovery, SandboxMode, StreamDefaults, Workers};
 use crate::error::{Error, Result};
 use crate::events::Events;
@@ -27,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::plan::Policy;
 use crate::rtsp;
 use crate::sandbox::{self, ConfineError};
+use crate::shm::Pool;
 use crate::stream::{Context, Streams};
 pub(super) use files::Files;
 
@@ -76,6 +79,8 @@ struct Service {
     /// What streams made by request are given; follows the configuration.
     defaults: watch::Sender<StreamDefaults>,
     ready: watch::Sender<bool>,
+    /// Whom the servers let in.
+    access: Access,
     /// Ends servers and housekeeping.
     cancel: CancellationToken,
     tasks: TaskTracker,
@@ -84,6 +89,8 @@ struct Service {
 impl Service {
     async fn start(files: Files, config: Config) -> Result<ExitCode> {
         let signals = Signals::listen()?;
+        let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let access = tokens::access(config.server.token_file.as_deref(), &cancel, &tasks)?;
         warn_of_the_machine(&config);
         check_sandbox(&config.workers)?;
         let confinements = config.workers.confinements(&config.limits);
@@ -109,8 +116,9 @@ impl Service {
             metrics,
             events,
             ready,
-            cancel: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            access,
+            cancel,
+            tasks,
         };
         service.show_policy();
         let (http, admin) = service.open_servers(is_ready).await?;
@@ -138,8 +146,12 @@ impl Service {
 
     /// Opens both ports and gives their addresses; port 0 of the configuration means any free one.
     async fn open_servers(&self, ready: watch::Receiver<bool>) -> Result<(SocketAddr, SocketAddr)> {
-        let delivery =
-            DeliveryOptions { stalled_consumer: self.config.limits.stalled_consumer, shutdown: self.cancel.clone() };
+        let limits = &self.config.limits;
+        let delivery = DeliveryOptions {
+            stalled_consumer: limits.stalled_consumer,
+            shutdown: self.cancel.clone(),
+            shared_memory: Pool::new(limits.shm_readers, limits.shm_bytes),
+        };
         let api = http::api(ApiState::new(
             self.streams.clone(),
             self.defaults.subscribe(),
@@ -148,6 +160,7 @@ impl Service {
             Arc::new(HttpMetrics(self.metrics.clone())),
             self.events.clone(),
             self.jobs.clone(),
+            self.access.clone(),
         ));
         let (metrics, devices) = (self.metrics.clone(), self.devices.clone());
         let text = move || {
@@ -171,6 +184,7 @@ impl Service {
             streams: self.streams.clone(),
             metrics: self.metrics.clone(),
             login: self.config.server.rtsp_login.clone(),
+            access: self.access.clone(),
             limits: self.config.limits.clone(),
         };
         self.tasks.spawn(server.serve(listener, self.cancel.clone()));

@@ -42,6 +42,10 @@ quantities! {
     consumer_lag_bytes: u64 = mib(4), from mib(1) / 16, to mib(1024);
     /// Without taking anything, after which a consumer is closed.
     stalled_consumer: Duration = secs(10), from secs(1), to secs(600);
+    /// Readers of shared memory at a time; 0: none.
+    shm_readers: u32 = 64, from 0, to 1000;
+    /// Bytes of their memory.
+    shm_bytes: u64 = mib(256), from mib(1), to mib(65_536);
     /// How long HTTP consumers are held while the camera is away.
     hold: Duration = secs(10), from millis(0), to secs(600);
     /// How long a pixels worker outlives its last consumer.

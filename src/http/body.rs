@@ -17,6 +17,7 @@ use tracing::Instrument;
 use crate::error::{Error, Result};
 use crate::media::Packet;
 use crate::output::{Flow, FrameWriter, PacketMuxer};
+use crate::shm::Pool;
 use crate::stream::{Packets, PictureStream, Read};
 
 /// Packets that are there already are sent together up to this many bytes: what is on its way is each viewer's own.
@@ -29,6 +30,8 @@ pub struct DeliveryOptions {
     pub stalled_consumer: Duration,
     /// Ends every media response when cancelled.
     pub shutdown: CancellationToken,
+    /// The memory that readers over the Unix socket may have.
+    pub shared_memory: Arc<Pool>,
 }
 
 /// Why a response ended before its media did.
@@ -251,7 +254,8 @@ mod tests {
     use tokio::sync::oneshot;
 
     fn options() -> DeliveryOptions {
-        DeliveryOptions { stalled_consumer: Duration::from_secs(10), shutdown: CancellationToken::new() }
+        let (stalled_consumer, shutdown) = (Duration::from_secs(10), CancellationToken::new());
+        DeliveryOptions { stalled_consumer, shutdown, shared_memory: Pool::new(0, 0) }
     }
 
     async fn body_of(ending: Ending) -> Result<Bytes, axum::Error> {

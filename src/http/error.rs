@@ -39,7 +39,7 @@ pub(super) struct Failure {
 
 impl Failure {
     /// `error` with a status that is finer than its kind's.
-    fn with_status(status: StatusCode, error: Error) -> Self {
+    pub(super) fn with_status(status: StatusCode, error: Error) -> Self {
         Self { status, error }
     }
 

@@ -16,6 +16,7 @@ use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
 use crate::plan::DeviceChoice;
 use crate::sandbox::Confinements;
+use crate::shm::Pool;
 use crate::stream::Context;
 
 /// What came back.
@@ -57,7 +58,8 @@ impl RequestObserver for Observed {
 
 fn api_with(observer: Arc<Observed>) -> Router {
     let (_, defaults) = watch::channel(StreamDefaults::default());
-    let delivery = DeliveryOptions { stalled_consumer: Duration::from_secs(10), shutdown: CancellationToken::new() };
+    let (stalled_consumer, shutdown) = (Duration::from_secs(10), CancellationToken::new());
+    let delivery = DeliveryOptions { stalled_consumer, shutdown, shared_memory: Pool::new(1, 1 << 20) };
     // No test gets as far as starting a worker.
     let programs = Programs { camshaft: "/nonexistent".into(), engine: "/nonexistent".into() };
     let spawner = Spawner::start(programs, vec![], Confinements::default()).unwrap();
@@ -69,7 +71,7 @@ fn api_with(observer: Arc<Observed>) -> Router {
         Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits.clone(), recovery);
     let jobs = Jobs::new(spawner, devices.clone(), context.admission.clone(), metrics, limits);
     let streams = Streams::new(Arc::new(context));
-    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs))
+    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs, Access::Open))
 }
 
 fn new_api() -> Router {
@@ -82,6 +84,7 @@ async fn every_refusal_has_the_same_form() {
         ("GET", "/v2/streams", 404, "not_found", "GET / lists every call"),
         ("GET", "/v1/streams/a/live.mkv", 404, "not_found", "there are mp4, ts, h264"),
         ("GET", "/v1/streams/a/frame.png", 404, "not_found", "frame.jpg"),
+        ("GET", "/v1/streams/a/live.shm", 422, "impossible", "over the Unix socket"),
         ("GET", "/v1/streams/nobody", 404, "not_found", "nobody"),
         ("DELETE", "/v1/streams/nobody", 404, "not_found", "nobody"),
         ("GET", "/v1/streams/nobody/settings", 404, "not_found", "nobody"),
@@ -146,6 +149,7 @@ async fn the_description_has_every_call() {
         ("/v1/streams/{id}/settings", vec!["get"]),
         ("/v1/streams/{id}/hls/{session}/{file}", vec!["get"]),
         ("/v1/streams/{id}/ingest", vec!["post"]),
+        ("/v1/streams/{id}/live.shm", vec!["get"]),
         ("/v1/streams/{id}/live.{ext}", vec!["get"]),
         ("/v1/transcode", vec!["post"]),
     ];

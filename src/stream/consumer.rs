@@ -159,11 +159,21 @@ impl PictureStream {
                 () = self.absence.too_long() => return None,
             },
         };
-        if delivery.dropped > 0 {
-            self.ticket.count_dropped(delivery.dropped);
-            self.rendition.rendition().dropped.fetch_add(delivery.dropped, Ordering::Relaxed);
-        }
+        self.note_dropped(delivery.dropped);
         Some(delivery)
+    }
+
+    /// Counts pictures that its consumer had no use for, as those are that were lost before they came here.
+    pub fn note_dropped(&self, count: u64) {
+        if count > 0 {
+            self.ticket.count_dropped(count);
+            self.rendition.rendition().dropped.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// What its stream is counted in.
+    pub fn metrics(&self) -> &Arc<StreamMetrics> {
+        &self.ticket.metrics
     }
 
     /// Goes on however long the source stays away; ends only with the stream.

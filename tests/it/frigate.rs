@@ -135,6 +135,22 @@ fn detection_runs_on_the_gpu_of_camshaft() {
 }
 
 #[test]
+fn pictures_come_through_shared_memory_where_there_is_any() {
+    let camera = Camera::start(&clip(), &[]);
+    for (readers, through) in [(1, 101), (0, 200)] {
+        let server = Camshaft::start_with(&format!("limits: {{ shm_readers: {readers} }}"), "");
+        let mut frigate = StandIn::start(&server.socket(), &detect(&camera.url()));
+        expect_five_a_second(&frigate.pictures(SIZE, 10).0);
+        let form = if through == 101 { "shm" } else { "{ext}" };
+        let answers = format!("method=\"GET\",route=\"/v1/streams/{{id}}/live.{form}\",status=\"{through}\"");
+        assert_eq!(server.metric(&format!("camshaft_http_requests_total{{{answers}}}")), Some(1.0));
+        let id = server.get("/v1/streams").json()[0]["id"].as_str().unwrap().to_owned();
+        let now = server.metric(&format!("camshaft_shm_readers{{stream=\"{id}\"}}"));
+        assert_eq!(now.unwrap_or_default(), f64::from(readers));
+    }
+}
+
+#[test]
 fn a_killed_worker_is_a_short_gap_between_whole_pictures() {
     let camera = Camera::start(&clip(), &[]);
     let server = Camshaft::start("");

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod access;
 mod admission;
 mod api;
 mod audio;
@@ -30,6 +31,7 @@ mod reload;
 mod rtsp;
 mod rtsp_protocol;
 mod sandbox;
+mod shm;
 mod shutdown;
 mod sources;
 mod thrift;

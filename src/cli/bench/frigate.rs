@@ -1,5 +1,7 @@
 //! What is left on Frigate's side: the process that hands it pictures, and nothing of camshaft.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -22,7 +24,12 @@ const QUERY: &str = "width=1280&height=720&fps=5";
 /// Who hands Frigate its pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
+    /// The stand-in ffmpeg, through shared memory.
     StandIn,
+    /// The stand-in ffmpeg with camshaft's memory kept to itself.
+    StandInSocket,
+    /// The reader in C that maps the memory.
+    Memfd,
     Y4m,
     Raw,
     /// ffmpeg decodes the camera's stream itself.
@@ -39,7 +46,13 @@ struct Figures {
 
 /// Each way against the ffmpeg that decodes.
 pub fn frigate(stage: &Stage) -> Result<Vec<Row>> {
-    let ways = [(Way::StandIn, "stand-in"), (Way::Y4m, "frigate-y4m"), (Way::Raw, "frigate-raw")];
+    let ways = [
+        (Way::StandIn, "stand-in"),
+        (Way::StandInSocket, "stand-in-socket"),
+        (Way::Memfd, "memfd"),
+        (Way::Y4m, "frigate-y4m"),
+        (Way::Raw, "frigate-raw"),
+    ];
     let mut ours = ways.map(|_| Vec::new());
     let mut theirs = Vec::new();
     for pair in 1..=stage.pairs {
@@ -90,13 +103,18 @@ fn run(stage: &Stage, way: Way) -> Result<Figures> {
     let server = match way {
         Way::Decoding => None,
         _ => {
-            let mut server = Server::start(&stage.program, &stage.work)?;
+            let section = if way == Way::StandInSocket { "limits: { shm_readers: 0 }" } else { "limits: {}" };
+            let mut server = Server::start_with(&stage.program, &stage.work, section)?;
             server.add_live_stream("cam", &camera.url)?;
             Some(server)
         }
     };
+    let command = match (way, &server) {
+        (Way::Memfd, Some(server)) => reader(server, &stage.work)?,
+        _ => command(way, &camera, server.as_ref())?,
+    };
     let begun = Instant::now();
-    let mut ffmpeg = OwnedChild::start(command(way, &camera, server.as_ref())?, "frigate", &stage.work)?;
+    let mut ffmpeg = OwnedChild::start(command, "frigate", &stage.work)?;
     let mut stdout = ffmpeg.take_stdout().ok_or_else(|| ffmpeg.complain("has no standard output"))?;
     read_raw_frame(&mut stdout)?;
     let first = begun.elapsed().as_secs_f64() * 1e3;
@@ -108,7 +126,7 @@ fn run(stage: &Stage, way: Way) -> Result<Figures> {
 fn command(way: Way, camera: &Camera, server: Option<&Server>) -> Result<Command> {
     let of_server = |path: &str| server.map(|server| server.url(path)).unwrap_or_default();
     let input = match way {
-        Way::StandIn | Way::Decoding => format!("{GENERIC} -i {}", camera.url),
+        Way::StandIn | Way::StandInSocket | Way::Memfd | Way::Decoding => format!("{GENERIC} -i {}", camera.url),
         Way::Y4m => format!("-rw_timeout 10000000 -i {}", of_server(&format!("cam/live.y4m?{QUERY}"))),
         Way::Raw => format!(
             "-f rawvideo -pix_fmt yuv420p -video_size 1280x720 -framerate 5 -rw_timeout 10000000 -i {}",
@@ -116,7 +134,7 @@ fn command(way: Way, camera: &Camera, server: Option<&Server>) -> Result<Command
         ),
     };
     let mut command = match (way, server) {
-        (Way::StandIn, Some(server)) => {
+        (Way::StandIn | Way::StandInSocket, Some(server)) => {
             let mut command = Command::new(stand_in()?);
             command.env("CAMSHAFT_URL", format!("unix://{}", server.socket().display()));
             command
@@ -127,8 +145,29 @@ fn command(way: Way, camera: &Camera, server: Option<&Server>) -> Result<Command
     Ok(command)
 }
 
+/// The reader in C, built for this machine.
+fn reader(server: &Server, work: &Path) -> Result<Command> {
+    let sources = [
+        ("camshaft_shm.h", include_str!("../../../clients/c/camshaft_shm.h")),
+        ("reader.c", include_str!("../../../clients/c/reader.c")),
+    ];
+    for (name, text) in sources {
+        let path = work.join(name);
+        fs::write(&path, text)
+            .map_err(|error| Error::unavailable(format!("cannot write {}", path.display())).with_source(error))?;
+    }
+    let (source, program) = (work.join("reader.c"), work.join("reader"));
+    let built = Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(&source).status();
+    if !built.is_ok_and(|status| status.success()) {
+        return Err(Error::unavailable(format!("cannot build {}: apt-get install gcc libc6-dev", source.display())));
+    }
+    let mut command = Command::new(program);
+    command.arg(server.socket()).args(["cam", QUERY]).stdout(Stdio::piped());
+    Ok(command)
+}
+
 /// The stand-in beside this program.
-fn stand_in() -> Result<std::path::PathBuf> {
+fn stand_in() -> Result<PathBuf> {
     let own = std::env::current_exe()
         .map_err(|error| Error::internal("cannot find this program's own file").with_source(error))?;
     let path = own.with_file_name("ffmpeg");

@@ -39,10 +39,12 @@ pub enum PictureContainer {
     Frames,
     /// One part a JPEG.
     Mjpeg,
+    /// Raw pixels in shared memory.
+    Shm,
 }
 
 /// Every form, by extension.
-const ALL: [(&str, Container); 9] = [
+const ALL: [(&str, Container); 10] = [
     ("mp4", Container::Packets(PacketContainer::Mp4)),
     ("ts", Container::Packets(PacketContainer::Ts)),
     ("h264", Container::Packets(PacketContainer::AnnexB(VideoCodec::H264))),
@@ -52,6 +54,7 @@ const ALL: [(&str, Container); 9] = [
     ("frames", Container::Pictures(PictureContainer::Frames)),
     ("mjpeg", Container::Pictures(PictureContainer::Mjpeg)),
     ("m3u8", Container::Hls),
+    ("shm", Container::Pictures(PictureContainer::Shm)),
 ];
 
 impl Container {
@@ -91,7 +94,7 @@ impl Container {
                 OutputKind::Encode(VideoCodec::H264)
             }
             Self::Packets(PacketContainer::AnnexB(codec)) => OutputKind::Encode(codec),
-            Self::Pictures(PictureContainer::Y4m | PictureContainer::Raw) => OutputKind::Raw,
+            Self::Pictures(PictureContainer::Y4m | PictureContainer::Raw | PictureContainer::Shm) => OutputKind::Raw,
             Self::Pictures(PictureContainer::Frames) => OutputKind::Frames,
             Self::Pictures(PictureContainer::Mjpeg) => OutputKind::Jpeg,
         }
@@ -120,7 +123,10 @@ impl Container {
             (Self::Pictures(PictureContainer::Y4m), OutputRequest::Raw(format)) => {
                 matches!(format, PixelFormat::I420 | PixelFormat::Gray)
             }
-            (Self::Pictures(PictureContainer::Raw | PictureContainer::Frames), OutputRequest::Raw(_)) => true,
+            (
+                Self::Pictures(PictureContainer::Raw | PictureContainer::Frames | PictureContainer::Shm),
+                OutputRequest::Raw(_),
+            ) => true,
             (Self::Pictures(PictureContainer::Mjpeg | PictureContainer::Frames), OutputRequest::Jpeg { .. }) => true,
             _ => false,
         }

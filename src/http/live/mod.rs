@@ -3,6 +3,7 @@
 mod container;
 pub(super) mod hls;
 mod request;
+pub(super) mod shm;
 mod sound;
 
 use axum::extract::{Path, RawQuery, State, rejection::PathRejection};
@@ -34,7 +35,7 @@ use crate::stream::{SoundRequest, Stream};
     get, path = "/v1/streams/{id}/live.{ext}", tag = "media",
     params(
         ("id" = String, Path, description = "Stream id"),
-        ("ext" = String, Path, description = "mp4, ts, m3u8, h264, h265, y4m, raw, frames, mjpeg, wav or s16le"),
+        ("ext" = String, Path, description = "mp4, ts, m3u8, h264, h265, y4m, raw, frames, mjpeg, wav or s16le; shm has a call of its own"),
         ("codec" = Option<String>, Query, description = "copy, h264, hevc (or h265); mjpeg for mjpeg and frames"),
         ("format" = Option<String>, Query, description = "i420 (default), nv12, gray, rgb24, bgr24; jpeg for frames"),
         ("width" = Option<u32>, Query, description = "Pixels, 1 to 8192; short form w. One side keeps the aspect ratio"),
@@ -77,7 +78,7 @@ pub(super) async fn live(
         let spec = sound::parse(query.as_deref())?;
         return Ok(container.live(&state, &*state.streams.get(&id)?, spec).await?);
     }
-    let LiveRequest { container, media, sound, awaited } = LiveRequest::parse(&extension, query.as_deref())?;
+    let LiveRequest { container, media, sound, awaited, .. } = LiveRequest::parse(&extension, query.as_deref())?;
     let stream = state.streams.get(&id)?;
     let (request, policy) = match media {
         Media::Copy if container == Container::Hls => return Ok(hls::copy(&stream, sound, awaited).await?),

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::media::query::RenditionParams;
 use crate::media::{AudioRequest, OutputRequest, RenditionRequest};
 use crate::query::{Media, MediaParams, Query};
+use crate::shm::SLOTS_MAX;
 use crate::stream::SoundRequest;
 
 /// A live response, as asked for.
@@ -18,6 +19,8 @@ pub struct LiveRequest {
     pub sound: Option<SoundRequest>,
     /// What a playlist must have reached before it is sent.
     pub awaited: Option<Awaited>,
+    /// How many pictures a reader of shared memory may hold.
+    pub slots: Option<u32>,
 }
 
 /// What a playlist must have reached before it is sent: a whole segment, or a part of it (RFC 8216bis §6.2.5.2).
@@ -36,6 +39,9 @@ const JPEGS: Container = Container::Pictures(PictureContainer::Mjpeg);
 const SEGMENT: &str = "_HLS_msn";
 const PART: &str = "_HLS_part";
 
+/// The reader's own parameter in shared memory.
+const SLOTS: &str = "slots";
+
 impl LiveRequest {
     /// Reads the URL's extension and query.
     ///
@@ -43,9 +49,10 @@ impl LiveRequest {
     /// An unknown extension; every parameter that is unknown, malformed, or does not fit the form or another parameter.
     pub fn parse(extension: &str, query: Option<&str>) -> Result<Self> {
         let container = Container::from_extension(extension)?;
-        let names: Vec<&str> = MediaParams::names().into_iter().chain([SEGMENT, PART]).collect();
+        let names: Vec<&str> = MediaParams::names().into_iter().chain([SEGMENT, PART, SLOTS]).collect();
         let mut query = Query::read(query, &names)?;
         let awaited = take_awaited(&mut query, container);
+        let slots = take_slots(&mut query, container);
         let asked = MediaParams::take(&mut query);
         let audio = asked.audio;
         let make = |query: &mut Query, params: &RenditionParams| rendition(query, container, params);
@@ -55,7 +62,7 @@ impl LiveRequest {
             Container::Pictures(_) => asked.rendition(&mut query, make),
         };
         let sound = sound(&mut query, container, audio);
-        query.finish(media.map(|media| Self { container, media, sound, awaited }))
+        query.finish(media.map(|media| Self { container, media, sound, awaited, slots }))
     }
 }
 
@@ -88,6 +95,17 @@ fn take_awaited(query: &mut Query, container: Container) -> Option<Awaited> {
         query.refuse(PART, format!("needs {SEGMENT} beside it"));
     }
     Some(Awaited { segment: segment?, part: part.and_then(|part| usize::try_from(part).ok()) })
+}
+
+fn take_slots(query: &mut Query, container: Container) -> Option<u32> {
+    let slots = query.take(SLOTS, |text| {
+        let slots = text.parse().ok().filter(|slots| (1..=SLOTS_MAX).contains(slots));
+        slots.ok_or_else(|| format!("must be a whole number from 1 to {SLOTS_MAX}"))
+    });
+    if slots.is_some() && container != Container::Pictures(PictureContainer::Shm) {
+        query.refuse(SLOTS, format!("has no place in live.{}: remove it", container.extension()));
+    }
+    slots
 }
 
 fn parse_number(text: &str) -> Result<u64, String> {
@@ -191,6 +209,9 @@ mod tests {
             "m3u8?_HLS_msn=x",
             "m3u8?_HLS_part=1",
             "m3u8?codec=mjpeg",
+            "raw?slots=2",
+            "shm?slots=0&audio=none",
+            "shm?format=jpeg",
         ];
         let report = cases.map(|case| {
             let (extension, query) = case.split_once('?').unwrap();
@@ -206,6 +227,13 @@ mod tests {
         assert_eq!(awaited(""), None);
         assert_eq!(awaited("_HLS_msn=7"), Some(Awaited { segment: 7, part: None }));
         assert_eq!(awaited("width=320&_HLS_msn=7&_HLS_part=0"), Some(Awaited { segment: 7, part: Some(0) }));
+    }
+
+    #[test]
+    fn a_reader_of_shared_memory_says_how_much_it_holds() {
+        let request = LiveRequest::parse("shm", Some("width=320&format=nv12&slots=5")).unwrap();
+        assert_eq!(request.slots, Some(5));
+        assert_eq!(request.media, media("raw", "width=320&format=nv12"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod parts;
 mod process;
 mod relay;
 mod rtsp;
+mod shm;
 mod stand_in;
 mod web;
 
@@ -30,6 +31,7 @@ pub use parts::Parts;
 pub use process::{children, command_output, kill, signal};
 pub use relay::{Relay, Tamper};
 pub use rtsp::RtspClient;
+pub use shm::{SharedFrame, SharedReader};
 pub use stand_in::StandIn;
 pub use web::{FfmpegServer, Nginx, hostile_server};
 
