@@ -9,6 +9,7 @@ mod clip;
 mod cost;
 mod frigate;
 mod gpu;
+mod issue;
 mod jobs;
 mod latency;
 mod process;
@@ -45,6 +46,9 @@ pub struct Args {
     /// Measure instead how much this machine can do, and print it as lines for the configuration
     #[arg(long, conflicts_with_all = ["jobs", "pairs", "seconds", "camera", "format"])]
     calibrate: bool,
+    /// Print what to paste into an issue about your GPU: what it is, what it proved and how fast it is
+    #[arg(long, conflicts_with_all = ["jobs", "pairs", "camera", "calibrate", "format"])]
+    report_for_issue: bool,
     /// How the results are printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -92,7 +96,7 @@ impl Job {
             Self::Snapshot => report.rows.extend(latency::snapshot(stage)?),
             Self::Join => report.rows.extend(latency::join(stage)?),
             Self::Viewers => report.rows.extend(viewers::viewers(stage)?),
-            Self::Gpu => report.hardware = gpu::measure(stage)?,
+            Self::Gpu => report.hardware = gpu::measure(stage.clip(), stage.steady)?,
         }
         Ok(())
     }
@@ -102,6 +106,10 @@ impl Job {
 pub fn run(args: Args) -> Result<ExitCode> {
     if args.calibrate {
         calibrate::run(&stage::work(&args)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.report_for_issue {
+        issue::run(&args)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::of_this_machine(&args)?; // its load, too, before the clip is made

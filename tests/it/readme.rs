@@ -71,3 +71,15 @@ fn the_third_party_notices_are_current() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+#[test]
+fn what_was_tested_on_names_every_table_there_is() {
+    let page = std::fs::read_to_string(Path::new(ROOT).join("docs/tested-on.md")).unwrap();
+    for table in std::fs::read_dir(Path::new(ROOT).join("tests/golden/capabilities")).unwrap() {
+        let name = table.unwrap().file_name().into_string().unwrap();
+        assert!(page.contains(&name), "docs/tested-on.md does not say {name}");
+    }
+    let help = Command::new(env!("CARGO_BIN_EXE_camshaft")).args(["bench", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains("--report-for-issue") && page.contains("camshaft bench --report-for-issue"));
+}

@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::stage::Stage;
 use crate::cli::probe;
 use crate::cli::serve::worker_environment;
 use crate::error::{Error, Result};
@@ -62,13 +62,13 @@ fn works() -> [(&'static str, Option<RenditionSpec>); 4] {
     ]
 }
 
-/// Measures the best that the devices allow, and the CPU. Without a usable device, the CPU alone.
+/// Measures with `length` of the clip the best that the devices allow, and the CPU. Without a usable device, the CPU alone.
 ///
 /// # Errors
 /// If a worker cannot be started or fails.
-pub fn measure(stage: &Stage) -> Result<Vec<Line>> {
+pub fn measure(clip: &Path, length: Duration) -> Result<Vec<Line>> {
     let capabilities = probe::look(DeviceChoice::Auto)?.capabilities();
-    let clip = Clip::read(stage)?;
+    let clip = Clip::read(clip, length)?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::internal("cannot start the runtime").with_source(error))?;
     runtime.block_on(async {
@@ -111,9 +111,9 @@ struct Clip {
 }
 
 impl Clip {
-    fn read(stage: &Stage) -> Result<Self> {
+    fn read(path: &Path, length: Duration) -> Result<Self> {
         let mut ffmpeg = Command::new("ffmpeg");
-        ffmpeg.args(["-nostdin", "-loglevel", "error", "-i"]).arg(stage.clip());
+        ffmpeg.args(["-nostdin", "-loglevel", "error", "-i"]).arg(path);
         ffmpeg.args(["-c:v", "copy", "-bsf:v", "h264_mp4toannexb", "-f", "h264", "-"]);
         let stream =
             ffmpeg.output().map_err(|error| Error::unavailable("cannot run ffmpeg").with_source(error))?.stdout;
@@ -136,7 +136,7 @@ impl Clip {
             bit_depth: said.bit_depth,
             reorder_depth: said.reorder_depth,
         };
-        Ok(Self { config, access_units, length: stage.steady.as_secs() as usize * RATE as usize })
+        Ok(Self { config, access_units, length: length.as_secs() as usize * RATE as usize })
     }
 
     fn packets(&self) -> impl Iterator<Item = (PacketHeader, Bytes)> {

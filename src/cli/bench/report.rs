@@ -244,7 +244,8 @@ fn method(args: &Args) -> String {
     )
 }
 
-fn machine() -> String {
+/// The CPU, and what else it has to do.
+pub fn machine() -> String {
     let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = information.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown CPU", |(_, name)| name);
@@ -254,7 +255,11 @@ fn machine() -> String {
     format!("{model}, {cpus} CPUs, load {load} before the start")
 }
 
-fn ffmpeg_version() -> Result<String> {
+/// The first line of `ffmpeg -version`.
+///
+/// # Errors
+/// If there is none.
+pub fn ffmpeg_version() -> Result<String> {
     let output = Command::new("ffmpeg").arg("-version").output();
     let output = output.map_err(|error| Error::unavailable("cannot run ffmpeg").with_source(error))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
