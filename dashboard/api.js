@@ -67,8 +67,9 @@ export async function listen(path, { onEvent, signal }) {
         if (id) last = id;
         onEvent(event, JSON.parse(data));
       }
-    } catch {
-      // The reason is on the calls' side: all fail when this does.
+    } catch (error) {
+      // Whatever else it is, the calls meet it too, and say so.
+      if (error.status === 401) return;
     }
     if (signal.aborted) return;
     await pause(2000, signal);

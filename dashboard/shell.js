@@ -1,7 +1,7 @@
 // What stands around every page: theme, token, link, notices, questions.
 
 import { hasToken, setToken } from './api.js';
-import { h, setBadge } from './dom.js';
+import { h, setText } from './dom.js';
 import { store } from './store.js';
 
 const THEME = 'camshaft.theme';
@@ -19,8 +19,12 @@ export function startShell() {
     showTheme(next);
   });
   at('token').addEventListener('click', () => askToken());
-  window.addEventListener('token-wanted', () => askToken('The server wants a token.'));
-  store.addEventListener('link', () => setBadge(at('link'), store.trouble ? 'no answer' : '', 'bad'));
+  // Once: whoever says no is not asked again and again.
+  window.addEventListener('token-wanted', () => askToken('The server wants a token.'), { once: true });
+  store.addEventListener('link', () => {
+    at('trouble').hidden = !store.trouble;
+    setText(at('trouble'), store.trouble ?? '');
+  });
 }
 
 function showTheme(theme) {

@@ -1,6 +1,6 @@
 // What the page knows: the streams' status, asked for while somebody looks, its last ten minutes, and the events.
 
-import { call, listen, pause } from './api.js';
+import { ApiError, call, listen, pause } from './api.js';
 import { gpuSeconds } from './format.js';
 
 const EVERY = 2000;
@@ -67,7 +67,9 @@ class Store extends EventTarget {
         this.trouble = null;
       } catch (error) {
         if (signal.aborted) return;
-        this.trouble = error.message;
+        this.trouble = error instanceof ApiError ? error.message : `camshaft does not answer: ${error.message}`;
+        // A token starts the page anew.
+        if (error.status === 401) return this.dispatchEvent(new Event('link'));
       }
       this.dispatchEvent(new Event('link'));
       // A burst of events is one question.

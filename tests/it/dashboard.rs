@@ -262,27 +262,31 @@ fn a_gpu_and_a_camera_are_looked_after() {
 
 #[test]
 fn a_browser_without_media_source_shows_jpegs_and_every_request_has_the_token() {
-    let server = Camshaft::start("  clock: { source: \"test:?width=320&height=180&fps=10\" }\n");
-    server.wait_live("clock");
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "s3cret-canary-owner\n").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = format!(
+        "server: {{ http: '127.0.0.1:0', admin: '127.0.0.1:0', rtsp: '127.0.0.1:0', token_file: {} }}\n\
+         streams:\n  clock: {{ source: 'test:?width=320&height=180&fps=10' }}\n",
+        tokens.display()
+    );
+    std::fs::write(dir.path().join("camshaft.yaml"), yaml).unwrap();
+    let server = Camshaft::start_in(dir);
     let browser = open(&server, DESKTOP);
-    plays(&browser, "clock", "copy");
-    browser.click("#token");
-    browser.fill("#token-text", "t0ken");
-    let note = "
-        delete window.MediaSource;
-        delete window.ManagedMediaSource;
-        window.asked = [];
-        const before = window.fetch;
-        window.fetch = (path, options) => { asked.push([path, options.headers.authorization]); return before(path, options); };
-    ";
-    browser.before_pages(note);
+    wait_text(&browser, "dialog", "wants a token");
+    wait_text(&browser, "#trouble", "a token is needed");
+    browser.before_pages("delete window.MediaSource; delete window.ManagedMediaSource;");
+    browser.fill("#token-text", "s3cret-canary-owner");
     browser.click("dialog [type=submit]");
     let first = shown(&browser, "clock", "mjpeg", "img");
     let later = || shown(&browser, "clock", "mjpeg", "img") > first;
     crate::support::eventually("another picture is shown", || (), || later().then_some(()));
-    browser.wait("it asked for events", "return asked.some(([path]) => path.startsWith('v1/events'))");
-    let without = "return asked.filter(([_, token]) => token !== 'Bearer t0ken')";
-    assert_eq!(browser.run(without), json!([]));
-    assert_eq!(browser.run("return JSON.stringify(localStorage)"), "{}");
-    is_clean(&browser, &[]);
+    assert_eq!(browser.run("return document.getElementById('trouble').hidden"), json!(true));
+    browser.click("[data-page=events]");
+    wait_text(&browser, ".feed", "connecting → live");
+    // It is this tab's alone, and nowhere that outlives it.
+    assert_eq!(browser.run("return localStorage.length + document.cookie.length"), json!(0));
+    assert!(!browser.run("return document.documentElement.outerHTML").to_string().contains("canary"));
+    is_clean(&browser, &["401 (Unauthorized)"]);
 }
