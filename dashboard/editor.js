@@ -40,7 +40,9 @@ export async function editStream(id) {
 function edit(title, id, settings, hidden) {
   const name = control({ key: 'id', label: 'Name', hint: 'Letters, digits, - and _', required: true }, id);
   name.input.readOnly = Boolean(id);
-  const controls = FIELDS.map((field) => control(field, settings[field.key]));
+  // What is cut short must not be saved so: it shows where it was, and has to be given again.
+  const controls = FIELDS.map((field) => (
+    hidden.includes(field.key) ? control({ ...field, placeholder: settings[field.key] }, '') : control(field, settings[field.key])));
   const general = h('div', { role: 'alert' });
   const values = () => Object.fromEntries(controls.map((field) => [field.key, field.value()]).filter(([, value]) => value !== undefined));
   const save = h('button', { type: 'submit', class: 'main' }, id ? 'Save' : 'Add');
@@ -98,10 +100,10 @@ function complain(error, fields, general) {
 
 const idWhenItIs = (error, line) => (error instanceof ApiError && /stream id|^there is no '/.test(line) ? 'id' : null);
 
-function control({ key, label, hint, type = 'text', options, lines, required }, before) {
+function control({ key, label, hint, type = 'text', options, lines, required, placeholder }, before) {
   const id = `field-${key}`;
   const described = `${id}-hint ${id}-error`;
-  const common = { id, name: key, 'aria-describedby': described, autocomplete: 'off', required };
+  const common = { id, name: key, 'aria-describedby': described, autocomplete: 'off', required, placeholder };
   let input;
   if (options) input = h('select', common, options.map((option) => h('option', { value: option }, option || 'as by default')));
   else if (lines) input = h('textarea', { ...common, rows: 2, spellcheck: 'false' });

@@ -182,7 +182,8 @@ fn a_wall_of_cameras_plays_on_a_desktop_and_on_a_phone() {
 #[test]
 fn a_gpu_and_a_camera_are_looked_after() {
     let gpu = Gpu::alderlake();
-    let clock = "  clock: { source: \"test:?width=320&height=180&fps=25&gop=25\", renditions: { detect: { width: 160, fps: 5 } } }\n";
+    let clock = "  clock: { source: \"test:?width=320&height=180&fps=25&gop=25\", renditions: { detect: { width: 160, fps: 5 } } }\n  \
+        vault: { source: \"rtsp://127.0.0.1:1/x?token=s3cret-canary\", username: viewer, password: s3cret-canary }\n";
     let server = Camshaft::start_on(&gpu, "", clock);
     let on_gpu = |status: &Value| status["accel"]["decode"] == "hardware";
     server.wait_status("clock", "that the GPU decodes", on_gpu);
@@ -256,8 +257,20 @@ fn a_gpu_and_a_camera_are_looked_after() {
         "return document.querySelector('.card') && !document.querySelector('[data-id=yard]')",
     );
     assert_eq!(server.get("/v1/streams/yard").status, 404);
+
+    // What is secret is not shown, and never saved as it is shown.
+    visit(&browser, "#/streams/vault", "vault");
+    wait_text(&browser, ".stage .why", "Connection refused");
+    wait_text(&browser, ".yaml", "${VAULT_PASSWORD}");
+    browser.click(".bar .end button");
+    browser.wait("the form is there", "return document.getElementById('field-source')");
+    assert_eq!(browser.run("return document.getElementById('field-source').value"), "");
+    browser.fill("#field-password", "another");
+    browser.click("dialog [type=submit]");
+    wait_text(&browser, "#field-source-error", "is missing");
+    assert!(!browser.run("return document.documentElement.outerHTML").to_string().contains("canary"));
     // What the API refused is in the browser's log of the network, as it should be.
-    is_clean(&browser, &["/v1/streams/yard"]);
+    is_clean(&browser, &["/v1/streams/yard", "/v1/streams/vault"]);
 }
 
 #[test]
