@@ -13,6 +13,7 @@ RUN apt-get update \
 WORKDIR /src
 COPY Cargo.toml Cargo.lock Makefile ./
 COPY benches benches
+COPY dashboard dashboard
 COPY clients clients
 COPY engine engine
 COPY shim shim

@@ -20,7 +20,7 @@ demo: rust
 
 test: rust
 	@deploy/bootstrap.sh test
-	cargo test --workspace
+	@tests/run.sh
 
 bench: rust
 	@deploy/bootstrap.sh test

@@ -18,7 +18,7 @@ test=(
     libva-dev vainfo # for tests/softva, a VA-API driver in software
     iproute2 util-linux # networks whose cable is pulled; namespaces
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-    python3-venv git prometheus mmdebstrap iproute2 # what is deployed: deploy/tools.sh has the rest
+    python3-venv python3-jsonschema python3-yaml git prometheus mmdebstrap iproute2 # what is deployed: deploy/tools.sh has the rest
 )
 image=(podman buildah runc mmdebstrap netavark curl python3 ca-certificates)
 

@@ -21,7 +21,8 @@ if [[ ${ready-} ]] && alive; then
 
 camshaft is ready. Two cameras: "yard" (H.264 1280x720, 25 fps) and "gate" (HEVC 640x360, 10 fps).
 
-  in a browser   http://127.0.0.1:8080/v1/streams/yard/live.mp4
+  in a browser   http://127.0.0.1:8080/
+                 http://127.0.0.1:8080/v1/streams/yard/live.mp4
                  http://127.0.0.1:8080/v1/streams/yard/live.mjpeg?width=640&fps=10
                  http://127.0.0.1:8080/v1/streams/gate/frame.jpg
   raw frames     ffplay 'http://127.0.0.1:8080/v1/streams/gate/live.y4m?fps=5'

@@ -17,6 +17,10 @@ pub enum ErrorKind {
     UnsupportedMedia,
     /// Well formed, but cannot be done here: over a size limit, or excluded by the policy.
     Impossible,
+    /// The caller has shown no token that is known.
+    Unauthenticated,
+    /// The caller's token is for other things.
+    Forbidden,
     /// The camera refused the credentials.
     AuthFailed,
     /// The source, worker or device is away; the same call may succeed later.
@@ -34,6 +38,8 @@ impl ErrorKind {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidArgument => 400,
+            Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::Conflict => 409,
             Self::UnsupportedMedia => 415,
@@ -51,6 +57,8 @@ impl ErrorKind {
             Self::Conflict => "conflict",
             Self::UnsupportedMedia => "unsupported_media",
             Self::Impossible => "impossible",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
             Self::AuthFailed => "auth_failed",
             Self::Unavailable => "unavailable",
             Self::Overloaded => "overloaded",

@@ -2,6 +2,7 @@
 //! camshaft
 
 pub mod admission;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod error;

@@ -13,6 +13,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const MAIN: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("media", &["error"]),
+    ("auth", &["error"]),
     ("ring", &["media", "error"]),
     ("fanout", &["media", "error"]),
     ("events", &["media", "error"]),
@@ -47,19 +48,20 @@ const MAIN: &[(&str, &[&str])] = &[
         ],
     ),
     ("job", &["admission", "hw", "link", "output", "ring", "fanout", "config", "plan", "metrics", "media", "error"]),
-    ("rtsp", &["stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"]),
+    ("rtsp", &["auth", "stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media", "error"]),
     ("shm", &["stream", "fanout", "metrics", "media", "error"]),
     (
         "http",
         &[
-            "events", "shm", "stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics", "media",
-            "error",
+            "auth", "events", "shm", "stream", "job", "hw", "output", "query", "tcp", "config", "plan", "metrics",
+            "media", "error",
         ],
     ),
     (
         "cli",
         &[
             "frigate",
+            "auth",
             "admission",
             "events",
             "rtsp",

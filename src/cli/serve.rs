@@ -1,6 +1,7 @@
 //! `camshaft serve`: configuration in, streams and servers up, and down again in order.
 
 mod files;
+mod tokens;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::check::{Level, Machine};
 use super::logs;
+use crate::auth::Access;
 use crate::config::{self, Config, Recovery, SandboxMode, StreamDefaults, Workers};
 use crate::error::{Error, Result};
 use crate::events::Events;
@@ -77,6 +79,8 @@ struct Service {
     /// What streams made by request are given; follows the configuration.
     defaults: watch::Sender<StreamDefaults>,
     ready: watch::Sender<bool>,
+    /// Whom the servers let in.
+    access: Access,
     /// Ends servers and housekeeping.
     cancel: CancellationToken,
     tasks: TaskTracker,
@@ -85,6 +89,8 @@ struct Service {
 impl Service {
     async fn start(files: Files, config: Config) -> Result<ExitCode> {
         let signals = Signals::listen()?;
+        let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let access = tokens::access(config.server.token_file.as_deref(), &cancel, &tasks)?;
         warn_of_the_machine(&config);
         check_sandbox(&config.workers)?;
         let confinements = config.workers.confinements(&config.limits);
@@ -110,8 +116,9 @@ impl Service {
             metrics,
             events,
             ready,
-            cancel: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            access,
+            cancel,
+            tasks,
         };
         service.show_policy();
         let (http, admin) = service.open_servers(is_ready).await?;
@@ -153,6 +160,7 @@ impl Service {
             Arc::new(HttpMetrics(self.metrics.clone())),
             self.events.clone(),
             self.jobs.clone(),
+            self.access.clone(),
         ));
         let (metrics, devices) = (self.metrics.clone(), self.devices.clone());
         let text = move || {
@@ -176,6 +184,7 @@ impl Service {
             streams: self.streams.clone(),
             metrics: self.metrics.clone(),
             login: self.config.server.rtsp_login.clone(),
+            access: self.access.clone(),
             limits: self.config.limits.clone(),
         };
         self.tasks.spawn(server.serve(listener, self.cancel.clone()));

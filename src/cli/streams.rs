@@ -2,8 +2,13 @@
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use ureq::SendBody;
+use ureq::http::header::AUTHORIZATION;
+use ureq::http::{HeaderValue, Request};
+use ureq::middleware::MiddlewareNext;
 
 use crate::error::{Error, Result};
 use crate::media::StreamId;
@@ -25,6 +30,9 @@ pub struct Args {
     /// The service
     #[arg(long, env = "CAMSHAFT_URL", default_value = "http://127.0.0.1:8080", global = true)]
     url: String,
+    /// A file with the token that the service wants, on its first line
+    #[arg(long, env = "CAMSHAFT_TOKEN_FILE", value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
     /// Print what the API answers
     #[arg(long, global = true)]
     json: bool,
@@ -65,7 +73,7 @@ enum Command {
 /// # Errors
 /// If the service does not answer, or refuses.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let service = Service::new(&args.url);
+    let service = Service::new(&args.url, args.token_file.as_deref())?;
     match args.command {
         Command::List => {
             let streams = service.get("/v1/streams")?;
@@ -101,13 +109,20 @@ struct Service {
 }
 
 impl Service {
-    fn new(url: &str) -> Self {
+    fn new(url: &str, token_file: Option<&Path>) -> Result<Self> {
+        let bearer = token_file.map(bearer).transpose()?;
         let config = ureq::Agent::config_builder()
             .timeout_connect(Some(PATIENCE))
             .timeout_recv_response(Some(PATIENCE))
             .http_status_as_error(false)
+            .middleware(move |mut request: Request<SendBody>, next: MiddlewareNext| {
+                if let Some(bearer) = &bearer {
+                    request.headers_mut().insert(AUTHORIZATION, bearer.clone());
+                }
+                next.handle(request)
+            })
             .build();
-        Self { url: url.trim_end_matches('/').to_owned(), agent: ureq::Agent::new_with_config(config) }
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), agent: ureq::Agent::new_with_config(config) })
     }
 
     fn get(&self, path: &str) -> Result<Value> {
@@ -165,6 +180,18 @@ impl Service {
             message.map_or_else(|| format!("the service answered {}", answer.status()), str::to_owned),
         ))
     }
+}
+
+/// The header's value for the token on the first line of `file`.
+fn bearer(file: &Path) -> Result<HeaderValue> {
+    let place = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Error::invalid(format!("cannot read the token file {place}")).with_source(error))?;
+    let token = text.split_whitespace().next().unwrap_or_default();
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+        .map_err(|_| Error::invalid(format!("{place} holds no token of ASCII letters")))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 type Answer = std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>;

@@ -1,6 +1,7 @@
 //! The configuration: YAML text and environment handed in, validated settings or all mistakes out. No I/O here but for
 //! [`watch`], which says when files change.
 
+mod entry;
 mod expand;
 mod hardware;
 mod limits;
@@ -8,6 +9,7 @@ mod mistake;
 mod nodes;
 mod overrides;
 mod quantities;
+mod schema;
 mod section;
 mod server;
 mod settings;
@@ -21,9 +23,11 @@ mod values;
 mod watch;
 mod workers;
 
+pub use entry::StreamEntry;
 pub use hardware::{Hardware, Recovery};
 pub use limits::{Limits, PixelRate};
 pub use mistake::{Mistake, Mistakes};
+pub use schema::schema;
 pub use settings::{Config, Credentials, DetectSource, Priority, Server, StreamDefaults, StreamSettings};
 pub use source::{CameraUrl, FileSource, HttpSource, Source};
 pub use sources::Sources;

@@ -7,7 +7,7 @@ use super::nodes::parse_node;
 use super::section::{Key, Section};
 use super::settings::{Credentials, Server};
 use super::stream::{Login, LoginKeys, PasswordFiles, read_login};
-use super::values::{parse_address, parse_address_or_off, parse_socket_path};
+use super::values::{parse_address, parse_address_or_off, parse_file, parse_socket_path, parse_switch};
 
 pub(super) const KEYS: &[Key] = &[
     Key::scalar("http"),
@@ -18,7 +18,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::scalar("rtsp_password_file"),
     Key::scalar("unix"),
     Key::scalar("node"),
-    Key::unbuilt("token_file"),
+    Key::scalar("token_file"),
+    Key::scalar("open_to_network"),
 ];
 
 const RTSP_LOGIN: LoginKeys =
@@ -34,8 +35,10 @@ pub(super) fn read(section: &Section, files: PasswordFiles, report: &mut Report)
         rtsp: section.parsed("rtsp", report, parse_address_or_off).unwrap_or(defaults.rtsp),
         rtsp_login: read_rtsp_login(section, files, report),
         node: section.parsed("node", report, parse_node),
+        token_file: section.parsed("token_file", report, parse_file),
     };
     check_distinct(&server, section, report);
+    check_reach(&server, section, report);
     server
 }
 
@@ -50,6 +53,25 @@ fn read_rtsp_login(section: &Section, files: PasswordFiles, report: &mut Report)
         report.add(&entry.node.place, &section.path_of(&entry.key), format!("needs {missing} beside it"));
     }
     Some(Credentials { username: username?, password: password? })
+}
+
+/// What others reach must know who they are, unless somebody says that the network sees to that.
+fn check_reach(server: &Server, section: &Section, report: &mut Report) {
+    let told = section.parsed("open_to_network", report, parse_switch).unwrap_or(false);
+    if told || server.token_file.is_some() {
+        return;
+    }
+    let rtsp = server.rtsp.filter(|_| server.rtsp_login.is_none());
+    for (key, address) in [("http", Some(server.http)), ("rtsp", rtsp)] {
+        let Some(address) = address.filter(|address| !address.ip().is_loopback()) else { continue };
+        let message = format!(
+            "{address} is reached from other machines, and nobody is asked who they are: name a 'token_file', or set \
+             'open_to_network: true' where a firewall or a network policy decides who gets there"
+        );
+        if let Some(entry) = section.any_of(&[key]) {
+            report.add(&entry.node.place, &section.path_of(key), message);
+        }
+    }
 }
 
 /// Each port is one server's.

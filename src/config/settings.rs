@@ -46,6 +46,8 @@ pub struct Server {
     pub rtsp_login: Option<Credentials>,
     /// This node's name, where there are several behind a balancer.
     pub node: Option<String>,
+    /// The file with the tokens that callers show; `None` lets everybody in.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Default for Server {
@@ -58,6 +60,7 @@ impl Default for Server {
             rtsp: Some(local(8554)),
             rtsp_login: None,
             node: None,
+            token_file: None,
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) const KEYS: &[Key] = &[
 /// What `defaults:` takes: the same without a source and what speaks of it (first) and a node (last).
 pub(super) const DEFAULT_KEYS: &[Key] = KEYS.split_at(5).1.split_at(KEYS.len() - 6).0;
 
-const RENDITION_KEYS: &[Key] = &[
+pub(super) const RENDITION_KEYS: &[Key] = &[
     Key::scalar("width"),
     Key::scalar("height"),
     Key::scalar("fps"),

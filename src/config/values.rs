@@ -98,6 +98,14 @@ pub(super) fn parse_socket_path(text: &str) -> Result<PathBuf, String> {
     Err(format!("must be an absolute path of at most {LONGEST} bytes, such as /run/camshaft/camshaft.sock"))
 }
 
+/// A file by its absolute path.
+pub(super) fn parse_file(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('/') && !text.ends_with('/') {
+        return Ok(text.into());
+    }
+    Err("must be the absolute path of a file, such as /run/secrets/camshaft-tokens".into())
+}
+
 /// An address, or `off`.
 pub(super) fn parse_address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
     match text {

@@ -1,7 +1,9 @@
 //! The HTTP servers: the API with its media on one port, probes and metrics on another.
 
+mod access;
 mod admin;
 mod body;
+mod dashboard;
 mod devices;
 mod error;
 mod events;
@@ -27,6 +29,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use axum::{Extension, Router};
 use std::fmt;
 use std::sync::Arc;
@@ -41,6 +44,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::auth::Access;
 use crate::config::StreamDefaults;
 use crate::error::{Error, Result};
 use crate::events::Events;
@@ -74,6 +78,7 @@ pub struct ApiState {
     observer: Arc<dyn RequestObserver>,
     events: Arc<Events>,
     jobs: Arc<Jobs>,
+    access: Access,
 }
 
 impl ApiState {
@@ -86,8 +91,9 @@ impl ApiState {
         observer: Arc<dyn RequestObserver>,
         events: Arc<Events>,
         jobs: Arc<Jobs>,
+        access: Access,
     ) -> Self {
-        Self { streams, defaults, devices, delivery, observer, events, jobs }
+        Self { streams, defaults, devices, delivery, observer, events, jobs, access }
     }
 }
 
@@ -117,32 +123,38 @@ pub fn api(state: ApiState) -> Router {
         .fallback(error::unknown_path)
         .method_not_allowed_fallback(error::unknown_method)
         .layer(Extension(openapi::Descriptions::new(&document)))
+        .layer(Extension(state.access.clone()))
+        .layer(Extension(dashboard::Dashboard::new()))
         .layer(outermost_first)
         .with_state(state)
 }
 
 fn calls() -> OpenApiRouter<ApiState> {
-    let control = OpenApiRouter::new()
+    let open = OpenApiRouter::new()
         .routes(routes!(openapi::index))
         .routes(routes!(openapi::document))
+        .route(dashboard::PATH, get(dashboard::file));
+    let streams = OpenApiRouter::new()
+        .routes(routes!(streams::settings))
         .routes(routes!(plan::show))
         .routes(routes!(devices::list))
-        .routes(routes!(devices::set_breaker))
         .routes(routes!(streams::list, streams::lease))
         .routes(routes!(streams::status, streams::put, streams::delete));
+    let breakers = OpenApiRouter::new().routes(routes!(devices::set_breaker));
     let trials = OpenApiRouter::new().routes(routes!(devices::try_again));
     let media = OpenApiRouter::new()
         .routes(routes!(live::live))
         .routes(routes!(live::hls::segment))
         .routes(routes!(live::shm::open))
         .routes(routes!(frame::frame))
-        .routes(routes!(events::listen))
-        .routes(routes!(transcode::transcode))
-        .routes(routes!(ingest::ingest))
-        // Media comes for as long as it likes; no more of it is held than a few chunks.
-        .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn(refuse_head));
-    OpenApiRouter::with_openapi(openapi::Document::openapi()).merge(bounded(control)).merge(trials).merge(media)
+        .routes(routes!(transcode::transcode));
+    let unending = OpenApiRouter::new().routes(routes!(events::listen)).routes(routes!(ingest::ingest));
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .merge(bounded(open))
+        .merge(bounded(streams).layer(middleware::from_fn(access::streams)))
+        .merge(bounded(breakers).merge(trials).layer(middleware::from_fn(access::admin)))
+        .merge(unbounded(media).layer(middleware::from_fn(access::media)))
+        .merge(unbounded(unending).layer(middleware::from_fn(access::streams)))
 }
 
 /// Control requests end soon, are few, and are small; media waits for its camera, and is bounded by its consumers.
@@ -155,6 +167,11 @@ fn bounded<S: Clone + Send + Sync + 'static>(calls: OpenApiRouter<S>) -> OpenApi
             .timeout(CONTROL_TIMEOUT)
             .layer(DefaultBodyLimit::max(BODY_MAX)),
     )
+}
+
+/// Media comes for as long as it likes; no more of it is held than a few chunks.
+fn unbounded<S: Clone + Send + Sync + 'static>(calls: OpenApiRouter<S>) -> OpenApiRouter<S> {
+    calls.layer(DefaultBodyLimit::disable()).layer(middleware::from_fn(refuse_head))
 }
 
 /// Without the query, which is long, and might one day hold what must not be logged.

@@ -2,11 +2,13 @@
 
 use axum::Extension;
 use axum::body::Bytes;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
 use std::fmt::Write;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
+
+use super::dashboard::{self, Dashboard};
 
 /// What stands above the calls.
 #[derive(OpenApi)]
@@ -46,13 +48,24 @@ pub(super) async fn document(Extension(descriptions): Extension<Descriptions>) -
     ([(header::CONTENT_TYPE, "application/json")], descriptions.json)
 }
 
-/// Every call, as text.
+/// Every call, as text; for browsers the dashboard.
 #[utoipa::path(
     get, path = "/", tag = "about",
-    responses((status = 200, description = "One call a line", body = String, content_type = "text/plain"))
+    responses((status = 200, description = "One call a line, or a page where `Accept` names text/html",
+        content((String = "text/plain"), (String = "text/html"))))
 )]
-pub(super) async fn index(Extension(descriptions): Extension<Descriptions>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], descriptions.text)
+pub(super) async fn index(
+    Extension(descriptions): Extension<Descriptions>,
+    Extension(dashboard): Extension<Dashboard>,
+    request: HeaderMap,
+) -> Response {
+    let mut response = if dashboard::is_asked_for(&request) {
+        dashboard.page(&request)
+    } else {
+        ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], descriptions.text).into_response()
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    response
 }
 
 fn index_text(document: &utoipa::openapi::OpenApi) -> String {

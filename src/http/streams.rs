@@ -5,12 +5,14 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Extension, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::{ErrorBody, Failure};
 use super::{ApiState, Caller, stream_id};
-use crate::config::{CameraUrl, Source, StreamSettings, stream_from_json, temporary_stream_from_json};
+use crate::config::{CameraUrl, Source, StreamEntry, StreamSettings, stream_from_json, temporary_stream_from_json};
 use crate::error::{Error, ErrorKind, Result};
-use crate::stream::{Put, status::Status};
+use crate::stream::{Maker, Put, status::Status};
 
 /// Every stream with its status.
 #[utoipa::path(
@@ -89,6 +91,37 @@ pub(super) async fn status(
 ) -> Result<Json<Status>, Failure> {
     let id = stream_id(&path?)?;
     Ok(Json(state.streams.get(&id)?.status()))
+}
+
+/// How a stream is set up.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SettingsReport {
+    /// Who made it.
+    origin: Maker,
+    /// What PUT takes to make it again, defaults filled in, without secrets.
+    settings: StreamEntry,
+    /// The keys of `settings` that hold a secret, which is not shown and is lost unless PUT gives it anew.
+    hidden: Vec<&'static str>,
+}
+
+/// A stream's settings, as PUT takes them.
+#[utoipa::path(
+    get, path = "/v1/streams/{id}/settings", tag = "streams",
+    params(("id" = String, Path, description = "Stream id")),
+    responses(
+        (status = 200, description = "Settings without secrets, and who made the stream", body = SettingsReport),
+        (status = 400, description = "No stream can have this id", body = ErrorBody),
+        (status = 404, description = "No such stream", body = ErrorBody),
+    )
+)]
+pub(super) async fn settings(
+    State(state): State<ApiState>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<SettingsReport>, Failure> {
+    let id = stream_id(&path?)?;
+    let (stream, origin) = (state.streams.get(&id)?, state.streams.maker(&id)?);
+    let settings = stream.settings();
+    Ok(Json(SettingsReport { origin, settings: StreamEntry::of(settings), hidden: StreamEntry::hidden(settings) }))
 }
 
 /// Makes or replaces a stream.

@@ -71,7 +71,7 @@ fn api_with(observer: Arc<Observed>) -> Router {
         Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits.clone(), recovery);
     let jobs = Jobs::new(spawner, devices.clone(), context.admission.clone(), metrics, limits);
     let streams = Streams::new(Arc::new(context));
-    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs))
+    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs, Access::Open))
 }
 
 fn new_api() -> Router {
@@ -87,6 +87,8 @@ async fn every_refusal_has_the_same_form() {
         ("GET", "/v1/streams/a/live.shm", 422, "impossible", "over the Unix socket"),
         ("GET", "/v1/streams/nobody", 404, "not_found", "nobody"),
         ("DELETE", "/v1/streams/nobody", 404, "not_found", "nobody"),
+        ("GET", "/v1/streams/nobody/settings", 404, "not_found", "nobody"),
+        ("GET", "/dashboard/nothing.js", 404, "not_found", "it is at /"),
         ("GET", "/v1/streams/nobody/live.ts", 404, "not_found", "nobody"),
         ("GET", "/v1/streams/nobody/frame.jpg?at=-5s", 404, "not_found", "nobody"),
         ("GET", "/v1/streams/-a", 400, "invalid_argument", "the first a letter or digit"),
@@ -144,6 +146,7 @@ async fn the_description_has_every_call() {
         ("/v1/streams", vec!["get", "post"]),
         ("/v1/streams/{id}", vec!["delete", "get", "put"]),
         ("/v1/streams/{id}/frame.{ext}", vec!["get"]),
+        ("/v1/streams/{id}/settings", vec!["get"]),
         ("/v1/streams/{id}/hls/{session}/{file}", vec!["get"]),
         ("/v1/streams/{id}/ingest", vec!["post"]),
         ("/v1/streams/{id}/live.shm", vec!["get"]),
@@ -167,6 +170,29 @@ async fn the_description_has_every_call() {
         assert!(parameters.contains(&name), "{name}");
     }
     assert!(document["components"]["schemas"]["Status"].is_object());
+}
+
+#[tokio::test]
+async fn browsers_get_the_dashboard_under_a_strict_policy() {
+    let get =
+        |uri: &str| Request::builder().uri(uri).header("accept", "text/html,*/*;q=0.8").body(Body::empty()).unwrap();
+    let api = new_api();
+    for (uri, content_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/dashboard/app.js", "text/javascript; charset=utf-8"),
+        ("/dashboard/vendor/uplot/uPlot.min.css", "text/css; charset=utf-8"),
+    ] {
+        let response = api.clone().oneshot(get(uri)).await.unwrap();
+        let all =
+            |name| response.headers().get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!((response.status(), all(header::CONTENT_TYPE)), (StatusCode::OK, vec![content_type]), "{uri}");
+        assert_eq!(all(header::X_CONTENT_TYPE_OPTIONS), ["nosniff"]);
+        let policy = all(header::CONTENT_SECURITY_POLICY).join(" ");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'; ") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::ask::Trials;
 use super::breaker::Breaker;
@@ -10,7 +10,7 @@ use super::nodes::{Gpu, Node};
 use super::remedy::{Trouble, without_node};
 use super::report::DeviceReport;
 use crate::link::Capability;
-use crate::media::VideoCodec;
+use crate::media::{VideoCodec, WallClock};
 use crate::plan::va::{Entrypoint, Profile, RateControlMode};
 use crate::plan::{self, Claim, Codec, DeviceCapabilities, DeviceTable, EncodeMode, Proof, TableEntry};
 
@@ -59,6 +59,8 @@ pub(super) struct Device {
     pub claims: Vec<Claim>,
     /// When it was asked.
     pub asked: Instant,
+    /// The same by the clock on the wall.
+    pub asked_at: SystemTime,
     /// Streams that it works for now.
     pub load: Arc<AtomicUsize>,
     /// Whether new work may go to it.
@@ -71,8 +73,8 @@ impl Device {
         let entries = table.as_ref().map_or(vec![], |table| table.entries.clone());
         let claims =
             entries.into_iter().map(|entry| Claim { entry, proof: Proof::Untried, proved_rates: vec![] }).collect();
-        let (asked, load, breaker) = (Instant::now(), Arc::default(), Breaker::default());
-        Self { path, node, table, claims, asked, load, breaker }
+        let (asked, asked_at) = (Instant::now(), SystemTime::now());
+        Self { path, node, table, claims, asked, asked_at, load: Arc::default(), breaker: Breaker::default() }
     }
 
     /// Takes over what trials have shown.
@@ -128,6 +130,7 @@ impl Device {
             va_driver: table.and_then(|table| table.va_driver.clone()),
             vendor_string: table.map(|table| table.vendor_string.clone()),
             profiles: self.claims.iter().map(From::from).collect(),
+            tried: Some(WallClock::from(self.asked_at).to_string()),
             breaker: self.breaker.state().name().to_owned(),
             breaker_reason: self.breaker.state().reason().map(str::to_owned),
             error: self.table.as_ref().err().cloned(),
@@ -154,6 +157,7 @@ pub(super) fn gpu_report(gpu: &Gpu) -> DeviceReport {
         va_driver: None,
         vendor_string: None,
         profiles: vec![],
+        tried: None,
         breaker: plan::Breaker::Closed.name().to_owned(),
         error: Some(without_node(gpu)),
         breaker_reason: None,

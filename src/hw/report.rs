@@ -44,6 +44,8 @@ pub struct DeviceReport {
     pub vendor_string: Option<String>,
     /// What the VA driver says that it can do, and whether that is so.
     pub profiles: Vec<ProfileReport>,
+    /// When its driver was asked and its claims were tried, RFC 3339; null for a GPU that has no render node.
+    pub tried: Option<String>,
     /// `closed`; `open`: no work goes to the device until a canary trial goes well; `held`: until it is closed by hand.
     pub breaker: String,
     /// Why the device cannot be used.

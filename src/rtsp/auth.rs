@@ -4,21 +4,25 @@ use http_auth::parse_challenges;
 use md5::{Digest as _, Md5};
 use secrecy::ExposeSecret;
 
+use crate::auth::{Access, Scope};
 use crate::config::Credentials;
 
 const REALM: &str = "camshaft";
 
-/// What one connection is asked for. Its nonce holds for this connection, so that nothing heard on one opens another.
+/// What one connection is asked for: the login of the configuration, or a token as the password of any user. Its nonce
+/// holds for this connection, so that nothing heard on one opens another.
 #[derive(Debug)]
 pub struct Challenge<'a> {
-    login: &'a Credentials,
+    login: Option<&'a Credentials>,
+    access: &'a Access,
     nonce: &'a str,
 }
 
 impl<'a> Challenge<'a> {
-    /// A challenge whose `nonce` nobody can foresee.
-    pub fn new(login: &'a Credentials, nonce: &'a str) -> Self {
-        Self { login, nonce }
+    /// A challenge whose `nonce` nobody can foresee; `None` where nobody is asked.
+    pub fn new(login: Option<&'a Credentials>, access: &'a Access, nonce: &'a str) -> Option<Self> {
+        let open = login.is_none() && matches!(access, Access::Open);
+        (!open).then_some(Self { login, access, nonce })
     }
 
     /// The value of `WWW-Authenticate`.
@@ -26,7 +30,7 @@ impl<'a> Challenge<'a> {
         format!("Digest realm=\"{REALM}\", nonce=\"{}\"", self.nonce)
     }
 
-    /// Whether `authorization`, the header's value, proves that the client knows the password. Its `uri` is taken as it
+    /// Whether `authorization`, the header's value, proves that the client knows a password. Its `uri` is taken as it
     /// is: clients name the stream or the track there, and the nonce ties it to this connection.
     pub fn is_met(&self, method: &str, authorization: &str) -> bool {
         // Challenges and answers have one grammar (RFC 7235 §2.1).
@@ -36,15 +40,17 @@ impl<'a> Challenge<'a> {
             let found = answer.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
             found.map(|(_, value)| value.to_unescaped()).unwrap_or_default()
         };
-        let Credentials { username, password } = self.login;
-        let secret = hex(&format!("{username}:{REALM}:{}", password.expose_secret()));
-        let request = hex(&format!("{method}:{}", param("uri")));
-        let expected = hex(&format!("{secret}:{}:{request}", self.nonce));
+        let (username, request) = (param("username"), hex(&format!("{method}:{}", param("uri"))));
+        let knows = |password: &str| {
+            let secret = hex(&format!("{username}:{REALM}:{password}"));
+            param("response") == hex(&format!("{secret}:{}:{request}", self.nonce))
+        };
+        let login = self.login.filter(|login| login.username == username);
         answer.scheme.eq_ignore_ascii_case("Digest")
-            && param("username") == *username
             && param("realm") == REALM
             && param("nonce") == self.nonce
-            && param("response") == expected
+            && (login.is_some_and(|login| knows(login.password.expose_secret()))
+                || self.access.any_token(Scope::MediaRead, knows) == Some(true))
     }
 }
 
@@ -55,6 +61,9 @@ fn hex(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Tokens;
+    use std::sync::Arc;
+    use tokio::sync::watch;
 
     fn answer(username: &str, password: &str, nonce: &str) -> String {
         let (secret, request) = (hex(&format!("{username}:camshaft:{password}")), hex("DESCRIBE:rtsp://h/cam"));
@@ -68,7 +77,7 @@ mod tests {
     #[test]
     fn only_the_password_answers_the_challenge() {
         let login = Credentials { username: "viewer".into(), password: "hunter2".to_owned().into() };
-        let challenge = Challenge::new(&login, "n1");
+        let challenge = Challenge::new(Some(&login), &Access::Open, "n1").unwrap();
         assert_eq!(challenge.header(), "Digest realm=\"camshaft\", nonce=\"n1\"");
         assert!(challenge.is_met("DESCRIBE", &answer("viewer", "hunter2", "n1")));
         for (method, answer) in [
@@ -84,6 +93,17 @@ mod tests {
             assert!(!challenge.is_met(method, &answer), "{method} {answer}");
         }
         assert!(!format!("{challenge:?}").contains("hunter2"));
+        assert!(Challenge::new(None, &Access::Open, "n1").is_none());
+    }
+
+    #[test]
+    fn a_token_for_media_is_a_password_of_any_user() {
+        let tokens = Tokens::parse("0123456789abcdef media:read\nfedcba9876543210 streams:read").unwrap();
+        let access = Access::Tokens(watch::channel(Arc::new(tokens)).1);
+        let challenge = Challenge::new(None, &access, "n1").unwrap();
+        assert!(challenge.is_met("DESCRIBE", &answer("anybody", "0123456789abcdef", "n1")));
+        assert!(!challenge.is_met("DESCRIBE", &answer("anybody", "fedcba9876543210", "n1")));
+        assert!(!challenge.is_met("DESCRIBE", &answer("anybody", "", "n1")));
     }
 
     #[test]

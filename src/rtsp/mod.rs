@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Access;
 use crate::config::{Credentials, Limits};
 use crate::metrics::Metrics;
 use crate::stream::Streams;
@@ -34,8 +35,10 @@ pub struct Server {
     pub streams: Arc<Streams>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
-    /// What clients must know; `None` lets everybody in.
+    /// What clients must know, beside a token; `None` for nothing.
     pub login: Option<Credentials>,
+    /// Whose tokens let them in.
+    pub access: Access,
     /// What bounds clients.
     pub limits: Limits,
 }

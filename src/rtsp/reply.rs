@@ -42,6 +42,8 @@ impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         let status = match error.kind() {
             ErrorKind::InvalidArgument => StatusCode::BadRequest,
+            ErrorKind::Unauthenticated => StatusCode::Unauthorized,
+            ErrorKind::Forbidden => StatusCode::Forbidden,
             ErrorKind::NotFound => StatusCode::NotFound,
             ErrorKind::Conflict => StatusCode::MethodNotValidInThisState,
             ErrorKind::UnsupportedMedia => StatusCode::UnsupportedMediaType,

@@ -87,15 +87,18 @@ impl Requests {
     }
 
     fn check_login(&mut self, request: &Request<Vec<u8>>) -> Result<(), Refused> {
-        let Some(login) = &self.server.login else { return Ok(()) };
-        let challenge = Challenge::new(login, &self.nonce);
+        let Some(challenge) = Challenge::new(self.server.login.as_ref(), &self.server.access, &self.nonce) else {
+            return Ok(());
+        };
         let given = request.header(&headers::AUTHORIZATION);
         if given.is_some_and(|given| challenge.is_met(request.method().into(), given.as_str())) {
             return Ok(());
         }
         self.wrong_logins += u32::from(given.is_some());
-        let refused =
-            Refused::new(StatusCode::Unauthorized, "a user name and a password are needed: server.rtsp_username");
+        let refused = Refused::new(
+            StatusCode::Unauthorized,
+            "a password is needed: server.rtsp_password, or a token with any user name",
+        );
         Err(refused.with(headers::WWW_AUTHENTICATE, challenge.header()))
     }
 

@@ -35,7 +35,7 @@ pub use context::Context;
 pub use hls::{HlsSession, HlsSource};
 pub use packets::{PacketStream, Packets, SoundStream};
 pub use push::Push;
-pub use registry::{Put, Streams};
+pub use registry::{Maker, Put, Streams};
 pub use sound::SoundRequest;
 
 pub use crate::ring::Read;

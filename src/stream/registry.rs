@@ -1,9 +1,11 @@
 //! All streams by name: what the configuration says, what the API adds, and what came for a while.
 
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use super::Stream;
 use super::context::Context;
@@ -40,6 +42,18 @@ enum Origin {
     Lease { ttl: Duration, last_used: Instant },
 }
 
+/// The same for the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Maker {
+    /// The configuration: what a request changes holds until the next reload.
+    Config,
+    /// A request: gone after a restart.
+    Api,
+    /// A request, for as long as somebody uses it.
+    Lease,
+}
+
 /// What [`Streams::put`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
@@ -73,6 +87,20 @@ impl Streams {
             *last_used = Instant::now();
         }
         Ok(entry.stream.clone())
+    }
+
+    /// Who made the stream of this name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub fn maker(&self, id: &StreamId) -> Result<Maker> {
+        let entries = self.entries();
+        let entry = entries.get(id).ok_or_else(|| not_found(id))?;
+        Ok(match entry.origin {
+            Origin::Config => Maker::Config,
+            Origin::Api => Maker::Api,
+            Origin::Lease { .. } => Maker::Lease,
+        })
     }
 
     /// Creates or replaces a stream.

@@ -47,6 +47,8 @@ pub struct Rendition {
     pub dropped: AtomicU64,
     /// Pictures or access units made.
     pub frames: AtomicU64,
+    /// From the receipt of the newest picture's packet to the picture; 0 until there is one.
+    pub latency_micros: AtomicU64,
     /// Consumers now.
     pub consumers: AtomicU64,
     ended: CancellationToken,
@@ -68,6 +70,7 @@ impl Rendition {
             sink,
             dropped: AtomicU64::new(0),
             frames: AtomicU64::new(0),
+            latency_micros: AtomicU64::new(0),
             consumers: AtomicU64::new(0),
             ended: CancellationToken::new(),
             failure: Mutex::default(),
@@ -153,6 +156,9 @@ impl Rendition {
             consumers: self.consumers.load(Ordering::Relaxed),
             frames: self.frames.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
+            latency_ms: Some(self.latency_micros.load(Ordering::Relaxed))
+                .filter(|micros| *micros > 0)
+                .map(|micros| micros as f64 / 1000.0),
         }
     }
 }

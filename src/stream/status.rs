@@ -186,6 +186,8 @@ pub struct RenditionStatus {
     pub frames: u64,
     /// Pictures or packets that slow consumers lost.
     pub dropped: u64,
+    /// From the receipt of the newest picture's packet to the picture, in milliseconds; null until there is one.
+    pub latency_ms: Option<f64>,
 }
 
 /// What the packet ring holds.

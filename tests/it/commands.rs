@@ -83,3 +83,32 @@ fn the_example_is_printed_as_it_is_shipped() {
     let shipped = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/camshaft.example.yaml")).unwrap();
     assert!(camshaft(&["config", "example"]).stdout == shipped);
 }
+
+#[test]
+fn the_schema_knows_every_key_of_the_example_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = folder.path().join("schema.json");
+    std::fs::write(&schema, camshaft(&["config", "schema"]).stdout).unwrap();
+    let example =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/camshaft.example.yaml")).unwrap();
+    let check = "import json, sys, yaml, jsonschema\n\
+        schema = json.load(open(sys.argv[1]))\n\
+        jsonschema.Draft202012Validator.check_schema(schema)\n\
+        jsonschema.validate(yaml.safe_load(open(sys.argv[2])), schema)";
+    let validate = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let output = Command::new("/usr/bin/python3").args(["-c", check]).arg(&schema).arg(&file).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (fits, said) = validate("example.yaml", &example);
+    assert!(fits, "{said}");
+    let whole = "server: { token_file: /run/t, open_to_network: true }\nsources: { allow: [10.0.0.0/8] }\n\
+        streams: { a: { source: 'test:', renditions: { d: { width: 640, fps: 5 } } } }\n";
+    let (fits, said) = validate("whole.yaml", whole);
+    assert!(fits, "{said}");
+    for wrong in ["sever: {}", "server: { htttp: x }", "streams: { a: { sorce: x } }", "limits: { hold: [1] }"] {
+        let (fits, said) = validate("wrong.yaml", wrong);
+        assert!(!fits && said.contains("ValidationError"), "{wrong}: {said}");
+    }
+}

@@ -148,7 +148,7 @@ fn play(browser: &Browser, url: &str, size: (u32, u32)) -> Played {
 }
 
 fn browser(server: &Camshaft) -> Browser {
-    let browser = Browser::open(&server.url("/"));
+    let browser = Browser::open(&server.url("/openapi.json"));
     browser.run(HLS_JS);
     browser
 }

@@ -3,12 +3,14 @@
 
 mod support;
 
+mod access;
 mod admission;
 mod api;
 mod audio;
 mod cameras;
 mod check;
 mod commands;
+mod dashboard;
 mod deploy;
 mod detect;
 mod devices;

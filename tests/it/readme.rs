@@ -59,3 +59,15 @@ fn the_first_camera_is_a_valid_configuration() {
     let config = camshaft::config::load(&[document], &lookups).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(config.streams.len(), 1);
 }
+
+#[test]
+fn the_third_party_notices_are_current() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/notices.sh");
+    let output = Command::new(script).arg("--check").env("CARGO_NET_OFFLINE", "true").output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -69,7 +69,7 @@ class Cluster:
         streams = "".join(f'  {name}: {{ source: "test:?width=128&height=64&fps=2" }}\n' for name in CAMERAS)
         config = folder / "camshaft.yaml"
         config.write_text(
-            "server: { http: 0.0.0.0:8080, admin: 0.0.0.0:8081, rtsp: 0.0.0.0:8554 }\n"
+            "server: { http: 0.0.0.0:8080, admin: 0.0.0.0:8081, rtsp: 0.0.0.0:8554, open_to_network: true }\n"
             f"hardware: {{ policy: software }}\nlimits: {{ pixels_linger: 0ms, watchdog: 60s }}\nstreams:\n{streams}"
         )
         self.nodes = {name: self.node(name, address, camshaft, config, (extra or {}).get(name, {})) for name, address in NODES.items()}

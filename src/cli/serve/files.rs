@@ -76,8 +76,8 @@ fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| cannot_read(path, error))
 }
 
-/// A password is a line, not a file's worth of anything: what is longer than 64 KiB is no password file.
-fn read_secret(path: &Path) -> std::io::Result<String> {
+/// A password is a line, not a file's worth of anything: what is longer than 64 KiB is no file of secrets.
+pub(super) fn read_secret(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     std::fs::File::open(path)?.take(SECRET_BYTES).read_to_string(&mut text)?;
     Ok(text)

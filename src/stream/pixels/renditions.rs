@@ -330,6 +330,7 @@ fn observe(setup: &PixelsSetup, rendition: &Rendition, wall: WallClock) {
     let (metrics, received) = (&setup.metrics, setup.facts.received(wall));
     rendition.frames.fetch_add(1, Ordering::Relaxed);
     metrics.count_by(&metrics.all.rendition_frames, &rendition.name(), 1);
-    let latency = WallClock::now().0.saturating_sub(received.0) as f64 / 1e6;
-    metrics.all.stage_latency.with_label_values(&[metrics.stream()]).observe(latency.max(0.0));
+    let micros = u64::try_from(WallClock::now().0.saturating_sub(received.0)).unwrap_or(0);
+    rendition.latency_micros.store(micros, Ordering::Relaxed);
+    metrics.all.stage_latency.with_label_values(&[metrics.stream()]).observe(micros as f64 / 1e6);
 }

@@ -1,8 +1,12 @@
 //! Debian's Chromium without a window, driven by its chromedriver (W3C WebDriver).
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use super::eventually;
 use super::log::Log;
 
 /// A browser with one page; closed when dropped.
@@ -27,17 +31,88 @@ impl Browser {
         let mut browser = Self { driver, agent, session: format!("http://127.0.0.1:{port}/session") };
         // Tests may run as root, where Chromium's own sandbox does not.
         let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio", "--disable-dev-shm-usage"];
-        let options = json!({ "goog:chromeOptions": { "args": arguments } });
+        let options = json!({ "goog:chromeOptions": { "args": arguments }, "goog:loggingPrefs": { "browser": "ALL" } });
         let opened = browser.post("", json!({ "capabilities": { "alwaysMatch": options } }));
         browser.session = format!("{}/{}", browser.session, opened["sessionId"].as_str().unwrap());
         browser.post("/timeouts", json!({ "script": 30_000 }));
-        browser.post("/url", json!({ "url": url }));
+        browser.go(url);
         browser
     }
 
-    /// Runs `script` in the page.
-    pub fn run(&self, script: &str) {
-        self.post("/execute/sync", json!({ "script": script, "args": [] }));
+    /// Goes to another page.
+    pub fn go(&self, url: &str) {
+        self.post("/url", json!({ "url": url }));
+    }
+
+    /// Runs `script` in the page, and gives what it returns.
+    pub fn run(&self, script: &str) -> Value {
+        self.post("/execute/sync", json!({ "script": script, "args": [] }))
+    }
+
+    /// Waits until `script` returns something that is true in JavaScript's eyes.
+    pub fn wait(&self, what: &str, script: &str) -> Value {
+        let is_there = |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && *value != json!(0);
+        let pause = || std::thread::sleep(Duration::from_millis(100));
+        eventually(what, pause, || Some(self.run(script)).filter(is_there))
+    }
+
+    /// Clicks on the element as a person does: it has to be in sight.
+    pub fn click(&self, selector: &str) {
+        let element = self.element(selector);
+        self.post(&format!("/element/{element}/click"), json!({}));
+    }
+
+    /// Types `text` into the element, in place of what stands there.
+    pub fn fill(&self, selector: &str, text: &str) {
+        let element = self.element(selector);
+        self.post(&format!("/element/{element}/clear"), json!({}));
+        self.post(&format!("/element/{element}/value"), json!({ "text": text }));
+    }
+
+    /// Presses keys where the focus is.
+    pub fn press(&self, keys: &str) {
+        let stroke = |key: char| [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })];
+        let actions: Vec<Value> = keys.chars().flat_map(stroke).collect();
+        self.post("/actions", json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] }));
+    }
+
+    /// A page of this size in pixels, and with these colours: `light` or `dark`.
+    pub fn look(&self, size: (u32, u32), scheme: &str) {
+        let metrics = json!({ "width": size.0, "height": size.1, "deviceScaleFactor": 1, "mobile": size.0 < 600 });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics);
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
+    }
+
+    /// Runs `script` before anything of the pages to come.
+    pub fn before_pages(&self, script: &str) {
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
+    }
+
+    /// What is in sight, as PNG.
+    pub fn screenshot(&self) -> Vec<u8> {
+        let shown = self.get("/screenshot");
+        BASE64_STANDARD.decode(shown.as_str().unwrap()).expect("base64")
+    }
+
+    /// What pages and browser have written to the console since the last call, with its level in front.
+    pub fn console(&self) -> Vec<String> {
+        let entries = self.post("/se/log", json!({ "type": "browser" }));
+        let line = |entry: &Value| format!("{}: {}", entry["level"].as_str().unwrap(), entry["message"]);
+        entries.as_array().unwrap().iter().map(line).collect()
+    }
+
+    fn element(&self, selector: &str) -> String {
+        let found = self.post("/element", json!({ "using": "css selector", "value": selector }));
+        found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned()
+    }
+
+    fn devtools(&self, command: &str, parameters: Value) {
+        self.post("/goog/cdp/execute", json!({ "cmd": command, "params": parameters }));
+    }
+
+    fn get(&self, path: &str) -> Value {
+        read(self.agent.get(format!("{}{path}", self.session)).call(), path)
     }
 
     /// Runs `script`, whose last argument is called with the result.
@@ -46,12 +121,15 @@ impl Browser {
     }
 
     fn post(&self, path: &str, body: Value) -> Value {
-        let sent = self.agent.post(format!("{}{path}", self.session)).send(body.to_string());
-        let mut answer = sent.expect("chromedriver answers");
-        let text = answer.body_mut().with_config().limit(64 << 20).read_to_string().unwrap();
-        assert_eq!(answer.status(), 200, "{path}: {text}");
-        serde_json::from_str::<Value>(&text).unwrap()["value"].clone()
+        read(self.agent.post(format!("{}{path}", self.session)).send(body.to_string()), path)
     }
+}
+
+fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, path: &str) -> Value {
+    let mut answer = answer.expect("chromedriver answers");
+    let text = answer.body_mut().with_config().limit(64 << 20).read_to_string().unwrap();
+    assert_eq!(answer.status(), 200, "{path}: {text}");
+    serde_json::from_str::<Value>(&text).unwrap()["value"].clone()
 }
 
 impl Drop for Browser {

@@ -56,7 +56,11 @@ impl Camshaft {
     /// Starts the service with its API on `address`.
     pub fn start_at(address: &str, sections: &str, streams: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let yaml = Self::yaml(sections, streams).replacen("127.0.0.1:0", &format!("{address}:0"), 1);
+        let yaml = Self::yaml(sections, streams).replacen(
+            "127.0.0.1:0\"",
+            &format!("{address}:0\", open_to_network: true"),
+            1,
+        );
         std::fs::write(dir.path().join("camshaft.yaml"), yaml).unwrap();
         Self::start_in(dir)
     }

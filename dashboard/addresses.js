@@ -1,0 +1,37 @@
+// What to paste where to get a stream's pictures.
+
+import { streamPath } from './api.js';
+import { copyButton, h } from './dom.js';
+
+/** A list with a button for each text. */
+export function addresses(id) {
+  const base = new URL(streamPath(id), location.href).href;
+  const rtsp = `rtsp://${location.hostname}:8554/${encodeURIComponent(id)}`;
+  const texts = [
+    ['Live copy', `${base}/live.mp4`],
+    ['RTSP, if server.rtsp has its default port', rtsp],
+    ['curl: a picture', `curl -sf -o ${id}.jpg '${base}/frame.jpg?width=1280'`],
+    ['ffplay', `ffplay -fflags nobuffer '${base}/live.ts'`],
+    ['Frigate: recorded from the copy, detected in raw pictures', frigate(id, base)],
+    ['Home Assistant: generic camera', homeAssistant(id, base)],
+  ];
+  const item = ([name, text]) => h('li', {}, h('strong', {}, name), h('code', { tabindex: '0' }, text), copyButton(text, 'Copy', name));
+  return h('ul', { class: 'copies' }, texts.map(item));
+}
+
+const frigate = (id, base) => `cameras:
+  ${id}:
+    ffmpeg:
+      inputs:
+        - path: ${base}/live.ts
+          input_args: -avoid_negative_ts make_zero -fflags +genpts+discardcorrupt
+          roles: [record]
+        - path: ${base}/live.y4m?width=1280&height=720&fps=5
+          input_args: []
+          roles: [detect]
+    detect: { width: 1280, height: 720, fps: 5 }`;
+
+const homeAssistant = (id, base) => `# Settings > Devices & services > Add integration > Generic Camera
+name: ${id}
+still_image_url: ${base}/frame.jpg
+stream_source: ${base}/live.ts`;
