@@ -125,7 +125,7 @@ fn a_whole_configuration() {
     assert_eq!(config.limits, Limits { hold: Duration::from_secs(1), pixels_memory: 2 << 30, ..Limits::default() });
     let [a, b, c] = ["a", "b", "c"].map(|id| &config.streams[&id.parse().unwrap()]);
 
-    let Source::Rtsp(url) = &a.source else { panic!("{:?}", a.source) };
+    let Source::Rtsp(RtspSource { url, .. }) = &a.source else { panic!("{:?}", a.source) };
     assert_eq!((url.host(), url.port(), url.request_url()), ("Camera.local", 554, "rtsp://Camera.local/s?x=1"));
     assert_eq!((a.transport, a.on_demand, a.policy), (Transport::Udp, true, Policy::Software));
     assert_eq!(login(a), Some(("viewer", SECRET)));

@@ -134,7 +134,8 @@ fn session_options(task: &IngestTask, sessions: &Arc<SessionGroup>) -> SessionOp
 fn setup_options(task: &IngestTask) -> SetupOptions {
     let transport = match task.transport {
         Transport::Tcp => retina::client::Transport::Tcp(TcpTransportOptions::default()),
-        Transport::Udp => retina::client::Transport::Udp(UdpTransportOptions::default()),
+        // Groups are for the other client: the configuration sees to that.
+        Transport::Udp | Transport::Multicast => retina::client::Transport::Udp(UdpTransportOptions::default()),
     };
     SetupOptions::default().transport(transport).frame_format(FrameFormat::MP4)
 }

@@ -1,5 +1,8 @@
 //! Cameras' containers taken apart by libavformat, which is told what they are and opens nothing: bytes come from a reader
-//! that outlives the container. Files of jobs are for `file_demuxer.rs`.
+//! that outlives the container. Files of jobs are for `file_demuxer.rs`, cameras that libavformat itself speaks with for
+//! `camera.rs`.
+
+mod camera;
 
 use camshaft::media::{Container, FrameRate, MediaTime};
 use ffmpeg_next::ffi::{self, AVCodecID};
@@ -13,6 +16,8 @@ use super::error::{END_OF_STREAM, Error, Result, check, check_pointer};
 use super::frame::read_enum;
 use super::packet::Packet;
 use super::time_base::TimeBase;
+pub use camera::Watch;
+use camera::Watched;
 
 /// What is read from the reader at once, in bytes; a transport stream's first tables are looked for in as much, and read
 /// again from the buffer, so that it holds all of them.
@@ -34,6 +39,8 @@ pub enum TrackCodec {
     PcmMulaw,
     /// G.711 A-law.
     PcmAlaw,
+    /// Opus.
+    Opus,
     /// Any other, by its number in FFmpeg.
     Other(c_int),
 }
@@ -75,6 +82,8 @@ pub struct Demuxer<R> {
     opened: Opened,
     reader: Shared<R>,
     packet: Packet,
+    /// Asks the reader whether to go on waiting for a camera.
+    watched: Option<Shared<Watched<R>>>,
 }
 
 /// What FFmpeg has of the container.
@@ -131,7 +140,7 @@ impl<R: Read> Demuxer<R> {
             Err(error) => return Err((error, reader)),
         };
         let opened = Opened { context: ptr::null_mut(), io: ptr::null_mut() };
-        let mut demuxer = Self { opened, reader: Shared::new(reader), packet };
+        let mut demuxer = Self { opened, reader: Shared::new(reader), packet, watched: None };
         match demuxer.begin(container) {
             Ok(()) => Ok(demuxer),
             Err(error) => Err((error, demuxer.into_reader())),
@@ -173,7 +182,9 @@ impl<R: Read> Demuxer<R> {
         })?;
         Ok(())
     }
+}
 
+impl<R> Demuxer<R> {
     /// The next packet; `None` at the end.
     ///
     /// # Errors
@@ -275,6 +286,7 @@ fn codec(id: c_int) -> TrackCodec {
         (AVCodecID::AV_CODEC_ID_AAC, TrackCodec::Aac),
         (AVCodecID::AV_CODEC_ID_PCM_MULAW, TrackCodec::PcmMulaw),
         (AVCodecID::AV_CODEC_ID_PCM_ALAW, TrackCodec::PcmAlaw),
+        (AVCodecID::AV_CODEC_ID_OPUS, TrackCodec::Opus),
     ];
     known.into_iter().find(|(known, _)| *known as c_int == id).map_or(TrackCodec::Other(id), |(_, codec)| codec)
 }

@@ -74,10 +74,10 @@ impl Drop for Camera {
     }
 }
 
-/// A camera that misbehaves: `endless-header`, `endless-fragments`, `silent`, `rst`.
+/// A camera that misbehaves: `endless-header`, `endless-fragments`, `silent`, `rst`, `redirect PORT`.
 pub fn hostile_camera(mode: &str) -> Camera {
     let mut command = script("hostile_camera.py");
-    command.arg(mode);
+    command.args(mode.split(' '));
     Camera::run(command)
 }
 

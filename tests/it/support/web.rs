@@ -30,32 +30,7 @@ impl Nginx {
         std::fs::create_dir(path("www/login")).unwrap();
         let hash = command_output("openssl", &["passwd", "-apr1", PASSWORD]);
         std::fs::write(path("users"), format!("viewer:{}", String::from_utf8(hash).unwrap())).unwrap();
-        let (key, certificate) = (path("key.pem"), path("ca.pem"));
-        // No authority, as a certificate of a camera is none; OpenSSL's own configuration would make it one.
-        std::fs::write(path("openssl.cnf"), "[req]\ndistinguished_name = name\n[name]\n").unwrap();
-        let (config, name) = (path("openssl.cnf"), "subjectAltName=IP:127.0.0.1");
-        command_output(
-            "openssl",
-            &[
-                "req",
-                "-x509",
-                "-config",
-                &config,
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=camera",
-                "-addext",
-                name,
-                "-keyout",
-                &key,
-                "-out",
-                &certificate,
-            ],
-        );
+        let Certificate { key, certificate } = Certificate::make(dir.path());
         let ports = [free_port(), free_port()];
         let config = format!(
             "daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log;
@@ -115,6 +90,29 @@ impl Drop for Nginx {
     }
 }
 
+/// A certificate for 127.0.0.1 that only itself has signed, as cameras have them.
+pub struct Certificate {
+    /// The file of its key.
+    pub key: String,
+    /// Its own file.
+    pub certificate: String,
+}
+
+impl Certificate {
+    /// Makes one in `dir`.
+    pub fn make(dir: &Path) -> Self {
+        let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+        let (key, certificate, config) = (path("key.pem"), path("ca.pem"), path("openssl.cnf"));
+        // No authority, as a certificate of a camera is none; OpenSSL's own configuration would make it one.
+        std::fs::write(&config, "[req]\ndistinguished_name = name\n[name]\n").unwrap();
+        let request = ["req", "-x509", "-config", &config, "-newkey", "rsa:2048", "-nodes", "-days", "2"];
+        let name = ["-subj", "/CN=camera", "-addext", "subjectAltName=IP:127.0.0.1"];
+        let files = ["-keyout", &key, "-out", &certificate];
+        command_output("openssl", &[&request[..], &name, &files].concat());
+        Self { key, certificate }
+    }
+}
+
 /// ffmpeg serving a clip over HTTP, in real time and again and again, to the one client that comes.
 pub struct FfmpegServer {
     child: Child,
@@ -168,7 +166,8 @@ pub fn hostile_server(head: &'static [u8], more: &'static [u8]) -> String {
     url
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on just now.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -1,0 +1,157 @@
+//! Cameras that libavformat speaks with (`ingest: libav`), through a tunnel that leads to them only.
+
+use camshaft::media::VideoCodec;
+use std::net::TcpListener;
+
+use crate::cameras::arguments_of_all;
+use crate::support::{
+    Camera, Camshaft, Certificate, Clip, Coding, Y4m, access_units, command_output, ffprobe_packets, free_port,
+    hostile_camera, kill,
+};
+
+fn yaml(url: &str, more: &str) -> String {
+    format!("  cam: {{ source: \"{url}\", ingest: libav{more} }}\n")
+}
+
+/// So many pictures in a row.
+fn expect_pictures(server: &Camshaft, count: usize) {
+    server.wait_live("cam");
+    let numbers = Y4m::new(server.open("/v1/streams/cam/live.y4m")).numbers(count);
+    assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
+}
+
+/// Some seconds of a copy, recorded by ffmpeg.
+fn record(server: &Camshaft, seconds: &str, file: &str) {
+    let url = server.url("/v1/streams/cam/live.mp4");
+    command_output("ffmpeg", &["-v", "error", "-y", "-t", seconds, "-i", &url, "-c", "copy", file]);
+}
+
+fn annexb(file: &str) -> Vec<Vec<u8>> {
+    let arguments = ["-v", "error", "-i", file, "-c", "copy", "-bsf:v", "h264_mp4toannexb", "-f", "h264", "-"];
+    access_units(&command_output("ffmpeg", &arguments), VideoCodec::H264)
+}
+
+#[test]
+fn rtsps_with_a_digest_and_opus_is_copied_bit_for_bit() {
+    let clip = Clip::make(Coding { bframes: 2, ..Coding::default() });
+    let dir = tempfile::tempdir().unwrap();
+    let Certificate { key, certificate } = Certificate::make(dir.path());
+    let camera = Camera::start(&clip, &["--tls", &certificate, &key, "--auth", "digest", "--audio", "opus"]);
+    let url = camera.url().replace("rtsp://", "rtsps://viewer:s3cret-canary@");
+    let trusting = format!("sources: {{ allow: [127.0.0.0/8], ca_file: {certificate} }}");
+    let server = Camshaft::start_with(&trusting, &yaml(&url, ""));
+    let status = server.wait_status("cam", "sound", |status| status["source"]["audio"] == "opus");
+    for part in ["ingest", "demux"] {
+        assert_eq!(status["workers"][part]["sandbox"]["state"], "enforced", "{part}: {status}");
+    }
+    expect_pictures(&server, 40);
+    let file = dir.path().join("live.mp4");
+    let file = file.to_str().unwrap();
+    record(&server, "4", file);
+    let codecs = ["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", file];
+    let codecs = String::from_utf8(command_output("ffprobe", &codecs)).unwrap();
+    assert_eq!(codecs.split_whitespace().collect::<Vec<_>>(), ["h264", "opus"]);
+    assert!(ffprobe_packets(file, "a:0").len() > 100, "20 ms each");
+    let video = ffprobe_packets(file, "v:0");
+    assert!(video.windows(2).all(|pair| pair[0].dts < pair[1].dts));
+    assert!(video.iter().all(|packet| packet.pts >= packet.dts - 1e-4));
+    let (own, copied) = (annexb(clip.path.to_str().unwrap()), annexb(file));
+    let at = own.iter().position(|unit| Some(unit) == copied.first()).expect("it begins within the clip");
+    assert!(copied.len() >= 60 && own[at..].starts_with(&copied[..60]), "every bit is the clip's");
+    let places = [
+        ("log", server.log().text()),
+        ("status", server.get("/v1/streams").text()),
+        ("metrics", server.admin("/metrics").text()),
+        ("arguments", arguments_of_all()),
+    ];
+    for (place, text) in places {
+        assert!(!text.contains("s3cret-canary"), "the password is in the {place}");
+    }
+}
+
+#[test]
+fn a_cameras_own_certificate_counts_where_that_is_said() {
+    let clip = Clip::make(Coding::default());
+    let dir = tempfile::tempdir().unwrap();
+    let Certificate { key, certificate } = Certificate::make(dir.path());
+    let camera = Camera::start(&clip, &["--tls", &certificate, &key]);
+    let url = camera.url().replace("rtsp:", "rtsps:");
+    let open = yaml(&url, ", tls: insecure").replace("cam:", "open:");
+    let server = Camshaft::start(&(yaml(&url, "") + &open));
+    server.wait_live("open");
+    server.wait_status("cam", "the remedy", |status| {
+        status["reason"].as_str().is_some_and(|reason| reason.contains("tls: insecure"))
+    });
+}
+
+#[test]
+fn udp_and_multicast_come_from_outside_the_tunnel() {
+    let clip = Clip::make(Coding::default());
+    let port = free_port() & !1;
+    let group = format!("239.255.{}.{}:{port}-{}", byte(1), byte(2), port + 1);
+    for arguments in [&["--transport", "udp"][..], &["--transport", "multicast", "--group", &group, "--shared"]] {
+        let camera = Camera::start(&clip, arguments);
+        let server = Camshaft::start(&yaml(&camera.url(), &format!(", transport: {}", arguments[1])));
+        expect_pictures(&server, 30);
+        assert_eq!(server.status("cam")["workers"]["demux"]["sandbox"]["state"], "enforced");
+    }
+}
+
+/// Some byte, another one for each test run.
+fn byte(salt: u32) -> u32 {
+    std::process::id().wrapping_mul(salt.wrapping_mul(2_654_435_761)) >> 8 & 0xff
+}
+
+#[test]
+fn what_a_camera_refuses_is_said_and_where_it_redirects_is_not_gone() {
+    let clip = Clip::make(Coding::default());
+    let camera = Camera::start(&clip, &["--auth", "digest"]);
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let moved = hostile_camera(&format!("redirect {}", elsewhere.local_addr().unwrap().port()));
+    let silent = hostile_camera("silent");
+    let named = |id: &str, url: &str, more: &str| yaml(url, more).replace("cam:", &format!("{id}:"));
+    let login = ", username: viewer, password: s3cret-canary";
+    let streams = named("none", &camera.url(), "")
+        + &named("wrong", &camera.url(), ", username: viewer, password: x")
+        + &named("path", &camera.url().replace("/cam", "/none"), login)
+        + &named("moved", &moved.url(), "")
+        + &named("silent", &silent.url(), "");
+    let server = Camshaft::start_with("limits: { first_media_timeout: 3s }", &streams);
+    for (id, part) in [
+        ("none", "wants credentials"),
+        ("wrong", "refuses the credentials"),
+        ("path", "no such path"),
+        ("moved", "redirects, which is not followed"),
+        ("silent", "no picture"),
+    ] {
+        server.wait_status(id, part, |status| status["reason"].as_str().is_some_and(|reason| reason.contains(part)));
+    }
+    assert!(elsewhere.accept().is_err(), "nobody went there");
+    assert_eq!(server.status("wrong")["state"], "failed");
+}
+
+#[test]
+fn a_dead_engine_or_camera_is_replaced() {
+    let clip = Clip::make(Coding::default());
+    let camera = Camera::start(&clip, &[]);
+    let server = Camshaft::start(&yaml(&camera.url(), ""));
+    server.wait_live("cam");
+    let pid = |part: &str| server.status("cam")["workers"][part]["pid"].as_u64().map(|pid| pid as u32);
+    for part in ["demux", "ingest"] {
+        let died = pid(part).unwrap();
+        kill(died);
+        server.wait_status("cam", "another worker", |status| {
+            status["state"] == "live"
+                && status["workers"][part]["pid"].as_u64().is_some_and(|pid| pid != u64::from(died))
+        });
+    }
+    let (port, before) = (camera.port(), server.status("cam")["source"]["reconnects"].as_u64().unwrap());
+    drop(camera);
+    server.wait_status("cam", "its camera gone", |status| status["state"] != "live");
+    let _camera = Camera::start_on(port, &clip, &[]);
+    server.wait_status("cam", "its camera again", |status| {
+        status["state"] == "live" && status["source"]["reconnects"].as_u64() > Some(before)
+    });
+    expect_pictures(&server, 20);
+}
