@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::*;
 use crate::media::{
-    Cadence, Container, FrameRate, Geometry, InputFormat, OutputRequest, PatternSource, PixelFormat, TlsTrust,
-    Transport, VideoCodec,
+    Cadence, Container, FrameRate, Geometry, InputFormat, OutputRequest, PatternSource, PixelFormat, RtspClient,
+    TlsTrust, Transport, VideoCodec,
 };
 use crate::plan::Policy;
 
@@ -299,6 +299,10 @@ fn credentials_come_from_one_place() {
         ("source: 'http://h/', transport: tcp".into(), "transport: means nothing for an http: source"),
         ("source: 'http://h/', tls: insecure".into(), "tls: means nothing for an http: source"),
         ("source: 'rtsp://h/', input: ts".into(), "input: means nothing for an rtsp: source"),
+        ("source: 'rtsp://h/', tls: insecure, ingest: libav".into(), "tls: means nothing for an rtsp: source"),
+        ("source: 'rtsp://h/', ingest: ffmpeg".into(), "ingest: must be one of native, libav"),
+        ("source: 'rtsp://h/', transport: multicast".into(), "transport: multicast needs ingest: libav"),
+        ("source: 'http://h/', ingest: libav".into(), "ingest: means nothing for an http: source"),
         ("source: 'push:', password: x".into(), "password: means nothing for a push: source"),
         ("source: 'http://h/', input: avi".into(), "must be one of ts, flv, mp4, mjpeg, jpeg"),
         ("source: 'http://h/', rate: 31".into(), "requests a second from 0.1 to 30"),
@@ -318,7 +322,7 @@ fn sources_that_are_no_source() {
         ("rtsp://h:0/", "names no host or port"),
         ("rtsp://h:99999/", "is no URL"),
         ("rtsp://h/#x", "'#' has no meaning"),
-        ("rtsps://h/", "'rtsps' sources are not built yet"),
+        ("rtsps://h/", "is encrypted RTSP, which needs ingest: libav"),
         ("rtmp://h/", "'rtmp' sources are not built yet"),
         ("file:x.ts", "names no file"),
         ("file:///x", "does not say by its name"),
@@ -347,7 +351,8 @@ fn sources_are_read_with_what_stands_beside_them() {
                 \x20 a: { source: 'https://u:p@h:443/x?y=1', input: jpeg, rate: 0.5, tls: insecure }\n\
                 \x20 b: { source: 'file:///srv/a.mp4' }\n\
                 \x20 c: { source: 'file:/srv/a', input: ts }\n\
-                \x20 d: { source: 'push:' }\n";
+                \x20 d: { source: 'push:' }\n\
+                \x20 e: { source: 'rtsps://u:p@h:322/x?y=1', ingest: libav, tls: insecure, transport: multicast }\n";
     let config = load_all(&[("c.yaml", yaml)], &[("CAMSHAFT_SOURCES_PORTS", "8080")]).unwrap();
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|id| &config.streams[&id.parse().unwrap()]);
     let Source::Http(http) = &a.source else { panic!("{:?}", a.source) };
@@ -359,6 +364,10 @@ fn sources_are_read_with_what_stands_beside_them() {
         let Source::File(file) = &stream.source else { panic!("{:?}", stream.source) };
         assert_eq!(file.container, container);
     }
+    let e = &config.streams[&"e".parse().unwrap()];
+    let Source::Rtsp(camera) = &e.source else { panic!("{:?}", e.source) };
+    assert_eq!((camera.client, camera.tls, e.transport), (RtspClient::Libav, TlsTrust::Insecure, Transport::Multicast));
+    assert_eq!((camera.url.port(), camera.url.target(), login(e)), (322, "/x?y=1", Some(("u", "p"))));
     assert_eq!((&d.source, d.source.to_string().as_str()), (&Source::Push, "push:"));
 }
 

@@ -61,6 +61,12 @@ impl Error {
         matches!(self, Self::Call { code: NO_MEMORY, .. })
     }
 
+    /// Whether the kernel refused.
+    pub fn is_denied(&self) -> bool {
+        const DENIED: c_int = -Errno::ACCESS.raw_os_error();
+        matches!(self, Self::Call { code: DENIED, .. })
+    }
+
     /// The status that a server answered with, as far as FFmpeg tells: 400 and 500 stand for others of their kind.
     pub fn status(&self) -> Option<u16> {
         let Self::Call { code, .. } = self else { return None };

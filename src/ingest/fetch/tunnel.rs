@@ -85,7 +85,7 @@ async fn let_in(entrance: Entrance, link: &mut OwnedWriteHalf) -> Result<TcpStre
     let port = listener.local_addr().map_err(|error| unusable(&error))?.port();
     send_async(link, &FromWorker::Tunnel { port }, &[]).await?;
     match timeout(ENGINE, listener.accept()).await {
-        Ok(Ok((engine, _))) => Ok(engine),
+        Ok(Ok((engine, _))) => undelayed(engine).map_err(|error| unusable(&error).into()),
         Ok(Err(error)) => Err(unusable(&error).into()),
         Err(_) => Err(Failure::new(FailureKind::Connect, "no engine came to speak with the camera").into()),
     }
@@ -95,7 +95,7 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
     let mut failure = Failure::new(FailureKind::Connect, "the camera's name has no address");
     for address in addresses {
         match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => return undelayed(stream).map_err(|error| broken(&error)),
             Err(error) => {
                 failure = Failure::new(FailureKind::Connect, format!("cannot connect to the camera: {error}"));
             }
@@ -104,12 +104,19 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
     Err(failure)
 }
 
+/// Small packets must not wait for the answer to those before (RFC 896).
+fn undelayed(stream: TcpStream) -> std::io::Result<TcpStream> {
+    stream.set_nodelay(true).map(|()| stream)
+}
+
+fn broken(error: &std::io::Error) -> Failure {
+    Failure::new(FailureKind::Ended, format!("the connection to the camera broke: {error}"))
+}
+
 /// Why it ended is for the engine to tell, which hears of it last.
 async fn carry(mut engine: TcpStream, mut camera: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), End> {
     match copy_bidirectional(&mut engine, &mut camera).await {
         Ok(_) => Ok(()),
-        Err(error) => {
-            Err(Failure::new(FailureKind::Ended, format!("the connection to the camera broke: {error}")).into())
-        }
+        Err(error) => Err(broken(&error).into()),
     }
 }

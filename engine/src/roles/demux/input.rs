@@ -105,8 +105,7 @@ impl Watch for Input<'_> {
     }
 
     fn redirected(&mut self) {
-        let message = "the camera redirects, which is not followed: give the final URL";
-        self.end.get_or_insert(End::failed(FailureKind::Refused, message));
+        self.end.get_or_insert(super::redirected());
     }
 }
 

@@ -97,7 +97,14 @@ fn refused(source: &DemuxInput, error: &av::Error, ended: Option<End>) -> End {
     if let (DemuxInput::Rtsp(camera), Some(status)) = (source, error.status()) {
         return refused_by_camera(camera, status);
     }
+    if let (DemuxInput::Rtsp(_), true) = (source, error.is_denied()) {
+        // Nothing but the tunnel can be connected to.
+        return redirected();
+    }
     ended.unwrap_or_else(|| {
+        if let av::Error::Unsupported(message) = error {
+            return End::failed(FailureKind::Unsupported, message.clone());
+        }
         if error.is_out_of_memory() {
             return End::failed(
                 FailureKind::Limit,
@@ -131,6 +138,10 @@ fn nothing_found(source: &DemuxInput, why: &str) -> End {
         FailureKind::Protocol,
         format!("the source's bytes are no {name} that can be read: {why}; is it another format (input){hint}?"),
     )
+}
+
+fn redirected() -> End {
+    End::failed(FailureKind::Refused, "the camera redirects, which is not followed: give the final URL")
 }
 
 fn refused_by_camera(camera: &TunnelledCamera, status: u16) -> End {
