@@ -4,21 +4,14 @@ use camshaft::media::VideoCodec;
 use std::net::TcpListener;
 
 use crate::cameras::arguments_of_all;
+use crate::sources::expect_pictures;
 use crate::support::{
-    Camera, Camshaft, Certificate, Clip, Coding, Y4m, access_units, command_output, ffprobe_packets, free_port,
+    Camera, Camshaft, Certificate, Clip, Coding, Network, access_units, command_output, ffprobe_packets,
     hostile_camera, kill,
 };
 
 fn yaml(url: &str, more: &str) -> String {
     format!("  cam: {{ source: \"{url}\", ingest: libav{more} }}\n")
-}
-
-/// So many pictures in a row; of the burst that a session begins with, a reader of pictures sees the newest.
-fn expect_pictures(server: &Camshaft, count: usize) {
-    server.wait_live("cam");
-    let mut raw = Y4m::new(server.open("/v1/streams/cam/live.y4m"));
-    let numbers = raw.numbers(10 + count).split_off(10);
-    assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
 }
 
 /// Some seconds of a copy, recorded by ffmpeg.
@@ -45,7 +38,7 @@ fn rtsps_with_a_digest_and_opus_is_copied_bit_for_bit() {
     for part in ["ingest", "demux"] {
         assert_eq!(status["workers"][part]["sandbox"]["state"], "enforced", "{part}: {status}");
     }
-    expect_pictures(&server, 40);
+    expect_pictures(&server, "cam", 40);
     let file = dir.path().join("live.mp4");
     let file = file.to_str().unwrap();
     record(&server, "4", file);
@@ -88,19 +81,21 @@ fn a_cameras_own_certificate_counts_where_that_is_said() {
 #[test]
 fn udp_and_multicast_come_from_outside_the_tunnel() {
     let clip = Clip::make(Coding::default());
-    let port = free_port() & !1;
-    let group = format!("239.255.{}.{}:{port}-{}", byte(1), byte(2), port + 1);
-    for arguments in [&["--transport", "udp"][..], &["--transport", "multicast", "--group", &group, "--shared"]] {
-        let camera = Camera::start(&clip, arguments);
-        let server = Camshaft::start(&yaml(&camera.url(), &format!(", transport: {}", arguments[1])));
-        expect_pictures(&server, 30);
+    let expect = |camera: &Camera, transport: &str| {
+        let streams = yaml(&camera.url(), &format!(", transport: {transport}"));
+        let server = Camshaft::start_with("sources: { allow: [127.0.0.0/8, 10.0.0.0/8] }", &streams);
+        expect_pictures(&server, "cam", 30);
         assert_eq!(server.status("cam")["workers"]["demux"]["sandbox"]["state"], "enforced");
-    }
-}
-
-/// Some byte, another one for each test run.
-fn byte(salt: u32) -> u32 {
-    std::process::id().wrapping_mul(salt.wrapping_mul(2_654_435_761)) >> 8 & 0xff
+    };
+    expect(&Camera::start(&clip, &["--transport", "udp"]), "udp");
+    let Some(network) = Network::make() else {
+        return eprintln!("no network can be made here: multicast is not tested");
+    };
+    let group = format!("{}:{}-{}", network.group(), 5000, 5001);
+    expect(
+        &Camera::start_in(&network, &clip, &["--transport", "multicast", "--group", &group, "--shared"]),
+        "multicast",
+    );
 }
 
 #[test]
@@ -154,5 +149,5 @@ fn a_dead_engine_or_camera_is_replaced() {
     server.wait_status("cam", "its camera again", |status| {
         status["state"] == "live" && status["source"]["reconnects"].as_u64() > Some(before)
     });
-    expect_pictures(&server, 20);
+    expect_pictures(&server, "cam", 20);
 }

@@ -119,7 +119,7 @@ impl Far {
     fn start(clip: &Clip) -> Self {
         match Network::make() {
             Some(network) => {
-                let camera = Camera::start_in(&network, clip);
+                let camera = Camera::start_in(&network, clip, &[]);
                 Self::Cabled(network, camera)
             }
             None => Self::Stopped(Camera::start(clip, &[])),

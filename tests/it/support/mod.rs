@@ -31,7 +31,7 @@ pub use process::{children, command_output, kill, signal};
 pub use relay::{Relay, Tamper};
 pub use rtsp::RtspClient;
 pub use stand_in::StandIn;
-pub use web::{Certificate, FfmpegServer, Nginx, free_port, hostile_server};
+pub use web::{Apache, Certificate, FfmpegServer, Nginx, hostile_server};
 
 use std::time::{Duration, Instant};
 
