@@ -16,6 +16,7 @@ test=(
     chromium chromium-driver # plays HLS
     nginx-light openssl # serves sources, with TLS
     apache2-bin # serves sources behind a digest
+    valgrind # counts instructions
     glib-networking # has gst-rtsp-server speak TLS
     libva-dev vainfo # for tests/softva, a VA-API driver in software
     iproute2 util-linux # networks whose cable is pulled; namespaces

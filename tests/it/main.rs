@@ -21,6 +21,7 @@ mod frigate_proof;
 mod frigate_url;
 mod hardware;
 mod hls;
+mod instructions;
 mod libav;
 mod matrix;
 mod outputs;

@@ -79,7 +79,8 @@ fn nginx_serves_ts_flv_and_mp4_which_are_copied_bit_for_bit() {
         let status = server.wait_status(id, "audio", |status| status["source"]["audio"] == "aac");
         assert_eq!(status["source"]["codec"], "h264");
         assert_eq!((&status["source"]["width"], &status["source"]["height"]), (&320.into(), &180.into()), "{id}");
-        let status = server.wait_status(id, "a sandboxed demuxer", |status| status["workers"]["demux"]["pid"].is_u64());
+        let status =
+            server.wait_status(id, "a sandboxed demuxer", |status| status["workers"]["demux"]["sandbox"].is_object());
         assert_eq!(status["workers"]["demux"]["sandbox"]["state"], "enforced", "{status}");
         expect_pictures(&server, id, 40);
         let file = dir.path().join(format!("{id}.mp4"));
