@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::support::children;
 
 /// How much of a CPU all others may use: the cameras and readers of the matrix take a part of that.
-const OTHERS: f64 = 0.6;
+const OTHERS: f64 = 0.3;
 /// Ticks a second of `/proc/stat` and `/proc/PID/stat` (proc(5)): 100 on every Linux of today.
 const TICKS: f64 = 100.0;
 
