@@ -6,6 +6,7 @@ mod decode_time;
 mod frame;
 mod geometry;
 mod job;
+pub mod mpeg4;
 pub mod nal;
 mod packet;
 mod parameter_sets;

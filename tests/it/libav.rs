@@ -80,6 +80,27 @@ fn a_cameras_own_certificate_counts_where_that_is_said() {
 }
 
 #[test]
+fn mpeg4_is_decoded_and_what_cannot_carry_it_says_so() {
+    let clip = Clip::make(Coding { encoder: "mpeg4", gop: 25, ..Coding::default() });
+    let camera = Camera::start(&clip, &[]);
+    let server = Camshaft::start(&yaml(&camera.url(), ""));
+    let status = server.wait_status("cam", "its codec", |status| status["source"]["codec"] == "mpeg4");
+    assert_eq!((&status["source"]["width"], &status["source"]["height"]), (&320.into(), &180.into()), "{status}");
+    expect_pictures(&server, "cam", 30);
+    for container in ["mp4", "ts", "h264"] {
+        let refused = server.get(&format!("/v1/streams/cam/live.{container}?codec=copy"));
+        assert!((400..500).contains(&refused.status), "{container}: {}", refused.status);
+        assert!(refused.text().contains("codec=h264"), "{container}: {}", refused.text());
+    }
+    let file = tempfile::Builder::new().suffix(".mp4").tempfile().unwrap();
+    let file = file.path().to_str().unwrap();
+    let url = server.url("/v1/streams/cam/live.mp4?codec=h264");
+    command_output("ffmpeg", &["-v", "error", "-y", "-t", "2", "-i", &url, "-c", "copy", file]);
+    assert!(ffprobe_packets(file, "v:0").len() > 30);
+    assert_eq!(server.get("/v1/streams/cam/frame.jpg").status, 200);
+}
+
+#[test]
 fn udp_and_multicast_come_from_outside_the_tunnel() {
     let clip = Clip::make(Coding::default());
     let expect = |camera: &Camera, transport: &str| {

@@ -34,7 +34,7 @@ def arguments():
     parser.add_argument("--port", default="0", help="0: any free one")
     parser.add_argument("--file", required=True, help=".mp4 with the codec, or a raw .h264/.h265 without B frames")
     parser.add_argument("--then", metavar="FILE", help="a clip of the same codec that follows --file in the same session")
-    parser.add_argument("--codec", choices=["h264", "h265", "jpeg"], default="h264")
+    parser.add_argument("--codec", choices=["h264", "h265", "jpeg", "mpeg4"], default="h264")
     parser.add_argument("--fps", type=int, default=25, help="of a raw file")
     parser.add_argument("--loop", choices=["yes", "no"], default="yes")
     parser.add_argument("--live", type=int, metavar="FPS", help="all that serve clips of a length show the same number at a time")
@@ -92,7 +92,7 @@ def parse_clip(args, file):
     if file.endswith(".mp4"):
         source = f"filesrc location={file} ! qtdemux name=demux demux.video_0"
         caps, samples = collect(source)
-        if args.codec == "jpeg":
+        if args.codec in ("jpeg", "mpeg4"):
             return caps, samples, b""
     else:
         kind = "video/x-h264,stream-format=avc" if args.codec == "h264" else "video/x-h265,stream-format=hvc1"
@@ -181,7 +181,8 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         if args.audio == "aac":
             self.tracks["audio"] = collect(f"filesrc location={args.file} ! qtdemux name=demux demux.audio_0 ! aacparse")
         self.length = max(pts + length for pts, length, _ in video)
-        payloader = "rtpjpegpay pt=26" if args.codec == "jpeg" else f"rtp{args.codec}pay config-interval=0 pt=96"
+        payloaders = {"jpeg": "rtpjpegpay pt=26", "mpeg4": "rtpmp4vpay pt=96"}
+        payloader = payloaders.get(args.codec, f"rtp{args.codec}pay config-interval=0 pt=96")
         if args.in_band_only:
             rtp = f"application/x-rtp,media=video,clock-rate=90000,payload=96,encoding-name={args.codec.upper()}"
             payloader += f' ! capssetter name=pay0 replace=true join=false caps="{rtp}"'

@@ -33,6 +33,8 @@ pub enum TrackCodec {
     H264,
     /// H.265.
     Hevc,
+    /// MPEG-4 part 2.
+    Mpeg4,
     /// MPEG-4 AAC.
     Aac,
     /// G.711 µ-law.
@@ -283,6 +285,7 @@ fn codec(id: c_int) -> TrackCodec {
     let known = [
         (AVCodecID::AV_CODEC_ID_H264, TrackCodec::H264),
         (AVCodecID::AV_CODEC_ID_HEVC, TrackCodec::Hevc),
+        (AVCodecID::AV_CODEC_ID_MPEG4, TrackCodec::Mpeg4),
         (AVCodecID::AV_CODEC_ID_AAC, TrackCodec::Aac),
         (AVCodecID::AV_CODEC_ID_PCM_MULAW, TrackCodec::PcmMulaw),
         (AVCodecID::AV_CODEC_ID_PCM_ALAW, TrackCodec::PcmAlaw),
