@@ -1,6 +1,7 @@
 //! The configuration as its users see it: whole documents in, settings or mistakes out.
 
 mod detect;
+mod libav;
 
 use secrecy::ExposeSecret;
 use std::io;
@@ -8,8 +9,8 @@ use std::path::Path;
 
 use super::*;
 use crate::media::{
-    Cadence, Container, FrameRate, Geometry, InputFormat, OutputRequest, PatternSource, PixelFormat, RtspClient,
-    TlsTrust, Transport, VideoCodec,
+    Cadence, Container, FrameRate, Geometry, InputFormat, OutputRequest, PatternSource, PixelFormat, TlsTrust,
+    Transport, VideoCodec,
 };
 use crate::plan::Policy;
 
@@ -205,7 +206,7 @@ streams:
     c.yaml:22: streams.front-door.renditions.Detect.fps: must be a frame rate above 0 and at most 240, such as 5, 12.5 or 30000/1001, or keyframes, but it is 'fast'
     c.yaml:23: streams.front-door.renditions.b.quality: contradicts bitrate: an encoder keeps one of the two; remove the other
     c.yaml:24: streams.c: must be a map of 'key: value' lines
-    c.yaml:25: streams.d.source: 'rtmps' sources are not built yet; use rtsp://host[:port]/path, http://… or https://…, file:/path, push: for what a client sends, or test: for a synthetic camera
+    c.yaml:25: streams.d.source: 'rtmps' sources are not built yet; use rtsp://host[:port]/path, rtsps://…, http://… or https://…, file:/path, push: for what a client sends, or test: for a synthetic camera
     c.yaml:25: streams.d.priority: must be a whole number from 0 to 10, but it is '11'
     c.yaml:26: streams.e.username: the environment variable NOBODY is not set; set it, or give a default: ${NOBODY:-default}
     c.yaml:26: streams.e.password: has no value; give one or remove the key
@@ -299,10 +300,6 @@ fn credentials_come_from_one_place() {
         ("source: 'http://h/', transport: tcp".into(), "transport: means nothing for an http: source"),
         ("source: 'http://h/', tls: insecure".into(), "tls: means nothing for an http: source"),
         ("source: 'rtsp://h/', input: ts".into(), "input: means nothing for an rtsp: source"),
-        ("source: 'rtsp://h/', tls: insecure, ingest: libav".into(), "tls: means nothing for an rtsp: source"),
-        ("source: 'rtsp://h/', ingest: ffmpeg".into(), "ingest: must be one of native, libav"),
-        ("source: 'rtsp://h/', transport: multicast".into(), "transport: multicast needs ingest: libav"),
-        ("source: 'http://h/', ingest: libav".into(), "ingest: means nothing for an http: source"),
         ("source: 'push:', password: x".into(), "password: means nothing for a push: source"),
         ("source: 'http://h/', input: avi".into(), "must be one of ts, flv, mp4, mjpeg, jpeg"),
         ("source: 'http://h/', rate: 31".into(), "requests a second from 0.1 to 30"),
@@ -351,8 +348,7 @@ fn sources_are_read_with_what_stands_beside_them() {
                 \x20 a: { source: 'https://u:p@h:443/x?y=1', input: jpeg, rate: 0.5, tls: insecure }\n\
                 \x20 b: { source: 'file:///srv/a.mp4' }\n\
                 \x20 c: { source: 'file:/srv/a', input: ts }\n\
-                \x20 d: { source: 'push:' }\n\
-                \x20 e: { source: 'rtsps://u:p@h:322/x?y=1', ingest: libav, tls: insecure, transport: multicast }\n";
+                \x20 d: { source: 'push:' }\n";
     let config = load_all(&[("c.yaml", yaml)], &[("CAMSHAFT_SOURCES_PORTS", "8080")]).unwrap();
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|id| &config.streams[&id.parse().unwrap()]);
     let Source::Http(http) = &a.source else { panic!("{:?}", a.source) };
@@ -364,10 +360,6 @@ fn sources_are_read_with_what_stands_beside_them() {
         let Source::File(file) = &stream.source else { panic!("{:?}", stream.source) };
         assert_eq!(file.container, container);
     }
-    let e = &config.streams[&"e".parse().unwrap()];
-    let Source::Rtsp(camera) = &e.source else { panic!("{:?}", e.source) };
-    assert_eq!((camera.client, camera.tls, e.transport), (RtspClient::Libav, TlsTrust::Insecure, Transport::Multicast));
-    assert_eq!((camera.url.port(), camera.url.target(), login(e)), (322, "/x?y=1", Some(("u", "p"))));
     assert_eq!((&d.source, d.source.to_string().as_str()), (&Source::Push, "push:"));
 }
 

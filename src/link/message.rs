@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::effort::Effort;
-use super::task::{InputAccess, JobTask, SoundTask};
+use super::task::{DemuxTask, InputAccess, JobTask, SoundTask};
 use crate::media::{
-    AudioConfig, ClockSource, Container, FrameHeader, Geometry, InputFormat, JobSource, JobStats, MediaTime, Pace,
+    AudioConfig, ClockSource, Container, FrameHeader, Geometry, InputFormat, JobSource, JobStats, MediaTime,
     PacketHeader, PatternSource, RenditionSpec, StillSpec, TlsTrust, Transport, VideoCodec, VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
@@ -93,49 +93,6 @@ pub struct ServerOrigin {
 impl std::fmt::Debug for ServerOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerOrigin").field("tls", &self.tls).finish_non_exhaustive()
-    }
-}
-
-/// A source that an engine is to take apart.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DemuxTask {
-    /// Which.
-    pub input: DemuxInput,
-    /// How its packets are let on.
-    pub pace: Pace,
-    /// Milliseconds to the first picture.
-    pub first_media_ms: u32,
-    /// Milliseconds without a picture after which the source counts as gone.
-    pub idle_ms: u32,
-}
-
-/// What an engine takes apart.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum DemuxInput {
-    /// A container, whose bytes come over the link.
-    Bytes(Container),
-    /// A camera, with which it speaks itself.
-    Rtsp(TunnelledCamera),
-}
-
-/// A camera that is reached through a [`FromWorker::Tunnel`], and by no other way.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct TunnelledCamera {
-    /// The tunnel's port on 127.0.0.1.
-    pub port: u16,
-    /// The URL's path and query.
-    pub target: String,
-    /// The camera's user name.
-    pub username: Option<String>,
-    /// The camera's password.
-    pub password: Option<String>,
-    /// How RTP travels; by UDP it comes from outside the tunnel.
-    pub transport: Transport,
-}
-
-impl std::fmt::Debug for TunnelledCamera {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TunnelledCamera").field("transport", &self.transport).finish_non_exhaustive()
     }
 }
 

@@ -16,8 +16,8 @@ use super::error::{END_OF_STREAM, Error, Result, check, check_pointer};
 use super::frame::read_enum;
 use super::packet::Packet;
 use super::time_base::TimeBase;
-pub use camera::Watch;
 use camera::Watched;
+pub use camera::{CameraAddress, Watch};
 
 /// What is read from the reader at once, in bytes; a transport stream's first tables are looked for in as much, and read
 /// again from the buffer, so that it holds all of them.

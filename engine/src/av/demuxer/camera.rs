@@ -1,7 +1,6 @@
 //! A camera that libavformat speaks RTSP with (RFC 2326), at the end of a tunnel on this machine. Its other protocols stay
 //! shut, and where the camera redirects to is not gone to.
 
-use camshaft::link::TunnelledCamera;
 use camshaft::media::Transport;
 use ffmpeg_next::ffi;
 use std::ffi::{CStr, CString, c_int, c_void};
@@ -15,6 +14,19 @@ use crate::av::packet::Packet;
 
 /// What libavformat keeps of `user:password`; it cuts off the rest in silence.
 const LONGEST_LOGIN: usize = 127;
+
+/// Where a camera is, and who asks.
+#[derive(Clone, Copy)]
+pub struct CameraAddress<'a> {
+    /// The tunnel's port on 127.0.0.1.
+    pub port: u16,
+    /// The URL's path and query.
+    pub target: &'a str,
+    /// User name and password.
+    pub login: Option<(&'a str, &'a str)>,
+    /// How RTP travels.
+    pub transport: Transport,
+}
 
 /// Asked by libavformat, while it waits, whether to go on.
 pub trait Watch {
@@ -36,7 +48,7 @@ impl<R: Watch> Demuxer<R> {
     ///
     /// # Errors
     /// If the camera refuses or makes no sense, or the reader says that waiting is over; it knows why, and comes back.
-    pub fn open_camera(camera: &TunnelledCamera, reader: R) -> std::result::Result<Self, (Error, R)> {
+    pub fn open_camera(camera: CameraAddress, reader: R) -> std::result::Result<Self, (Error, R)> {
         let packet = match Packet::empty() {
             Ok(packet) => packet,
             Err(error) => return Err((error, reader)),
@@ -49,7 +61,7 @@ impl<R: Watch> Demuxer<R> {
         }
     }
 
-    fn play(&mut self, camera: &TunnelledCamera) -> Result<()> {
+    fn play(&mut self, camera: CameraAddress) -> Result<()> {
         let url = url(camera)?;
         // SAFETY: a C string; the result is null or static.
         let format = unsafe { ffi::av_find_input_format(c"rtsp".as_ptr()) };
@@ -84,11 +96,9 @@ impl<R: Watch> Demuxer<R> {
 }
 
 /// libavformat knows no other place for a login than the URL, which is neither logged nor shown.
-fn url(camera: &TunnelledCamera) -> Result<CString> {
-    let login = match (&camera.username, &camera.password) {
-        (Some(username), Some(password)) => format!("{}:{}@", escape(username), escape(password)),
-        _ => String::new(),
-    };
+fn url(camera: CameraAddress) -> Result<CString> {
+    let login = |(username, password)| format!("{}:{}@", escape(username), escape(password));
+    let login = camera.login.map_or_else(String::new, login);
     if login.len() > LONGEST_LOGIN {
         let message = format!(
             "user name and password, percent-encoded, have {} bytes; ingest: libav takes {}",
@@ -139,16 +149,12 @@ mod tests {
 
     #[test]
     fn a_login_stands_in_the_url_and_nowhere_else() {
-        let camera = |username: &str, password: &str| TunnelledCamera {
-            port: 4711,
-            target: "/live?channel=1".to_owned(),
-            username: Some(username.to_owned()),
-            password: Some(password.to_owned()),
-            transport: Transport::Tcp,
+        let asked = |password: &str| {
+            let login = Some(("viewer", password));
+            url(CameraAddress { port: 4711, target: "/live?channel=1", login, transport: Transport::Tcp })
         };
-        let asked = url(&camera("viewer", "p@ss:wörd/")).unwrap();
-        assert_eq!(asked.to_str().unwrap(), "rtsp://viewer:p%40ss%3Aw%C3%B6rd%2F@127.0.0.1:4711/live?channel=1");
-        assert!(!format!("{:?}", camera("viewer", "s3cret")).contains("s3cret"));
-        assert!(url(&camera("viewer", &"x".repeat(200))).unwrap_err().to_string().contains("takes 125"));
+        let right = asked("p@ss:wörd/").unwrap();
+        assert_eq!(right.to_str().unwrap(), "rtsp://viewer:p%40ss%3Aw%C3%B6rd%2F@127.0.0.1:4711/live?channel=1");
+        assert!(asked(&"x".repeat(200)).unwrap_err().to_string().contains("takes 125"));
     }
 }

@@ -20,7 +20,7 @@ use camshaft::sandbox::Needs;
 use std::time::Duration;
 
 use super::{End, Link};
-use crate::av::{self, Demuxed, Demuxer};
+use crate::av::{self, CameraAddress, Demuxed, Demuxer};
 use audio::{Audio, Heard};
 use input::{Input, Patience};
 use pacing::Pacer;
@@ -70,7 +70,7 @@ pub fn run(task: &DemuxTask, link: &mut Link) -> Result<(), End> {
 fn take_apart<'l>(source: &DemuxInput, input: Input<'l>, output: &mut Output) -> Result<Input<'l>, End> {
     let opened = match source {
         DemuxInput::Bytes(container) => Demuxer::open(*container, input),
-        DemuxInput::Rtsp(camera) => Demuxer::open_camera(camera, input),
+        DemuxInput::Rtsp(camera) => Demuxer::open_camera(address(camera), input),
     };
     let mut demuxer = opened.map_err(|(error, mut input)| refused(source, &error, input.end()))?;
     let mut tracks = Tracks::default();
@@ -90,6 +90,11 @@ fn take_apart<'l>(source: &DemuxInput, input: Input<'l>, output: &mut Output) ->
         output.send(part, &tracks, demuxer.reader())?;
     }
     Ok(demuxer.into_reader())
+}
+
+fn address(camera: &TunnelledCamera) -> CameraAddress<'_> {
+    let TunnelledCamera { port, target, username, password, transport } = camera;
+    CameraAddress { port: *port, target, login: username.as_deref().zip(password.as_deref()), transport: *transport }
 }
 
 /// Why FFmpeg failed; where the camera said so itself, what it said, else why the input `ended`.
