@@ -15,6 +15,9 @@ test=(
     python3 python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-libav
     chromium chromium-driver # plays HLS
     nginx-light openssl # serves sources, with TLS
+    apache2-bin # serves sources behind a digest
+    valgrind # counts instructions
+    glib-networking # has gst-rtsp-server speak TLS
     libva-dev vainfo # for tests/softva, a VA-API driver in software
     iproute2 util-linux # networks whose cable is pulled; namespaces
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly

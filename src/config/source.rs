@@ -8,13 +8,15 @@ use url::Url;
 use super::mistake::suggestion;
 use super::settings::Credentials;
 use crate::media::query::{parse_bitrate, parse_fps, parse_video_codec, whole};
-use crate::media::{AudioCodec, Container, FrameRate, Geometry, InputFormat, PatternSource, TlsTrust, VideoCodec};
+use crate::media::{
+    AudioCodec, Container, FrameRate, Geometry, InputFormat, PatternSource, RtspClient, TlsTrust, VideoCodec,
+};
 
 /// Schemes of the contract whose sources do not work yet.
-const UNBUILT: [&str; 6] = ["rtsps", "rtmp", "rtmps", "srt", "udp", "hls"];
+const UNBUILT: [&str; 5] = ["rtmp", "rtmps", "srt", "udp", "hls"];
 
 /// What a source may be, for messages.
-const KINDS: &str = "rtsp://host[:port]/path, http://… or https://…, file:/path, push: for what a client sends, or test: \
+const KINDS: &str = "rtsp://host[:port]/path, rtsps://…, http://… or https://…, file:/path, push: for what a client sends, or test: \
                      for a synthetic camera";
 
 /// The sound that a synthetic camera can have.
@@ -29,7 +31,7 @@ const PATTERN_SOUNDS: [(&str, AudioCodec); 4] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A camera that speaks RTSP.
-    Rtsp(CameraUrl),
+    Rtsp(RtspSource),
     /// A camera or server that speaks HTTP.
     Http(HttpSource),
     /// A file, again and again.
@@ -38,6 +40,17 @@ pub enum Source {
     Push,
     /// A synthetic camera.
     Pattern(PatternSource),
+}
+
+/// A camera that speaks RTSP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtspSource {
+    /// Where.
+    pub url: CameraUrl,
+    /// What speaks with it.
+    pub client: RtspClient,
+    /// Whether its certificate counts.
+    pub tls: TlsTrust,
 }
 
 /// A camera or server that speaks HTTP.
@@ -66,7 +79,7 @@ impl fmt::Display for Source {
     /// As it is written in a configuration, with nothing secret in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rtsp(url) => url.fmt(f),
+            Self::Rtsp(camera) => camera.url.fmt(f),
             Self::Http(http) => http.url.fmt(f),
             Self::File(file) => write!(f, "file:{}", file.path),
             Self::Push => f.write_str("push:"),
@@ -91,13 +104,14 @@ pub(super) struct Reading {
     pub input: Option<InputFormat>,
     pub rate: FrameRate,
     pub tls: TlsTrust,
+    pub client: RtspClient,
 }
 
 impl Source {
     /// The source's host by its name, if it is one of the network.
     pub fn url(&self) -> Option<&CameraUrl> {
         match self {
-            Self::Rtsp(url) => Some(url),
+            Self::Rtsp(camera) => Some(&camera.url),
             Self::Http(http) => Some(&http.url),
             Self::File(_) | Self::Push | Self::Pattern(_) => None,
         }
@@ -116,10 +130,17 @@ impl Source {
         let one = |problem| vec![problem];
         match scheme.as_str() {
             "test" => parse_pattern(text).map(|pattern| (Self::Pattern(pattern), None)),
-            "rtsp" => CameraUrl::parse(text).map(|(url, login)| (Self::Rtsp(url), login)).map_err(one),
+            "rtsp" | "rtsps" => {
+                let (url, login) = CameraUrl::parse(text).map_err(one)?;
+                let Reading { client, tls, .. } = reading;
+                if url.is_encrypted() && client != RtspClient::Libav {
+                    return Err(one("is encrypted RTSP, which needs ingest: libav beside it".into()));
+                }
+                Ok((Self::Rtsp(RtspSource { url, client, tls }), login))
+            }
             "http" | "https" => {
                 let (url, login) = CameraUrl::parse(text).map_err(one)?;
-                let Reading { input, rate, tls } = reading;
+                let Reading { input, rate, tls, .. } = reading;
                 Ok((Self::Http(HttpSource { url, input, rate, tls }), login))
             }
             "file" => parse_file(text, reading).map(|file| (Self::File(file), None)).map_err(one),
@@ -188,7 +209,7 @@ impl CameraUrl {
 
     /// Whether what is sent is encrypted.
     pub fn is_encrypted(&self) -> bool {
-        self.0.scheme() == "https"
+        matches!(self.0.scheme(), "https" | "rtsps")
     }
 
     /// Whether the host is, by its name, whatever machine asks: another one for each who says it.
@@ -199,17 +220,23 @@ impl CameraUrl {
         host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(own)
     }
 
+    /// Path and query. May hold secrets: for the worker that asks only.
+    pub fn target(&self) -> &str {
+        &self.0[url::Position::BeforePath..url::Position::AfterQuery]
+    }
+
     /// The URL to ask the camera for. May hold secrets in path and query: for the ingest worker only.
     pub fn request_url(&self) -> &str {
         self.0.as_str()
     }
 }
 
-/// RFC 2326 §3.2, RFC 9110 §4.2.
-fn default_port(scheme: &str) -> u16 {
+/// RFC 2326 §3.2, RFC 7826 §20.6, RFC 9110 §4.2.
+pub(crate) fn default_port(scheme: &str) -> u16 {
     match scheme {
         "http" => 80,
         "https" => 443,
+        "rtsps" => 322,
         _ => 554,
     }
 }

@@ -13,7 +13,7 @@ use super::source::{Reading, Source, check_login};
 use super::tree::Node;
 use super::values::{Quantity, parse_name, parse_switch};
 use crate::media::query::{OutputKind, ParamError, parse_fps, parse_params};
-use crate::media::{FrameRate, InputFormat, RenditionRequest, TlsTrust, Transport};
+use crate::media::{FrameRate, InputFormat, RenditionRequest, RtspClient, TlsTrust, Transport};
 use crate::plan::Policy;
 
 /// What a stream takes; `source` and what speaks of it first, see [`DEFAULT_KEYS`].
@@ -23,6 +23,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::scalar("input"),
     Key::scalar("rate"),
     Key::scalar("tls"),
+    Key::scalar("ingest"),
     Key::scalar("username"),
     Key::scalar("password"),
     Key::scalar("password_file"),
@@ -35,7 +36,7 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 /// What `defaults:` takes: the same without a source and what speaks of it (first) and a node (last).
-pub(super) const DEFAULT_KEYS: &[Key] = KEYS.split_at(5).1.split_at(KEYS.len() - 6).0;
+pub(super) const DEFAULT_KEYS: &[Key] = KEYS.split_at(6).1.split_at(KEYS.len() - 7).0;
 
 pub(super) const RENDITION_KEYS: &[Key] = &[
     Key::scalar("width"),
@@ -99,7 +100,7 @@ pub(super) struct Base<'a> {
 
 /// Reads the keys that `defaults:` shares with streams; what is not given comes from `base`.
 pub(super) fn read_defaults(section: &Section, base: &StreamDefaults, report: &mut Report) -> StreamDefaults {
-    let transports = [("tcp", Transport::Tcp), ("udp", Transport::Udp)];
+    let transports = [("tcp", Transport::Tcp), ("udp", Transport::Udp), ("multicast", Transport::Multicast)];
     let transport = section.parsed("transport", report, |text| parse_name(text, &transports));
     let on_demand = section.parsed("on_demand", report, parse_switch);
     let policy = section.parsed("policy", report, |text| parse_name(text, &Policy::ALL));
@@ -132,6 +133,8 @@ pub(super) fn read_stream(section: &Section, base: &Base, report: &mut Report) -
         };
         DetectSource { credentials: url_login.or_else(shared), source: detect }
     });
+    let both = [Some(&source), detect.as_ref().map(|detect| &detect.source)];
+    refuse_multicast(section, shared.transport, both, report);
     let detect_file = detect.as_ref().map(|detect| ("detect_source", &detect.source));
     for (key, source) in [("source", &source)].into_iter().chain(detect_file) {
         if let (Source::File(file), Some(entry)) = (source, section.entry(key)) {
@@ -182,7 +185,10 @@ fn read_reading(section: &Section, report: &mut Report) -> Reading {
     let input = section.parsed("input", report, |text| parse_name(text, &InputFormat::ALL));
     let rate = section.parsed("rate", report, poll_rate);
     let tls = section.parsed("tls", report, |text| parse_name(text, &trusts));
-    Reading { input, rate: rate.unwrap_or(FrameRate { num: 1, den: 1 }), tls: tls.unwrap_or_default() }
+    let clients = [("native", RtspClient::Native), ("libav", RtspClient::Libav)];
+    let client = section.parsed("ingest", report, |text| parse_name(text, &clients));
+    let rate = rate.unwrap_or(FrameRate { num: 1, den: 1 });
+    Reading { input, rate, tls: tls.unwrap_or_default(), client: client.unwrap_or_default() }
 }
 
 /// How often a JPEG is asked for.
@@ -195,7 +201,9 @@ fn poll_rate(text: &str) -> Result<FrameRate, String> {
 fn refuse_foreign_keys(section: &Section, source: &Source, detect: Option<&Source>, report: &mut Report) {
     const LOGIN: [&str; 3] = ["username", "password", "password_file"];
     let is_of_both = |key: &str, source: &Source| match source {
-        Source::Rtsp(_) => key == "transport" || LOGIN.contains(&key),
+        Source::Rtsp(camera) => {
+            ["transport", "ingest"].contains(&key) || LOGIN.contains(&key) || key == "tls" && camera.url.is_encrypted()
+        }
         Source::Http(http) => LOGIN.contains(&key) || key == "tls" && http.url.is_encrypted(),
         Source::File(_) | Source::Push | Source::Pattern(_) => false,
     };
@@ -208,6 +216,7 @@ fn refuse_foreign_keys(section: &Section, source: &Source, detect: Option<&Sourc
         own || [Some(source), detect].into_iter().flatten().any(|source| is_of_both(key, source))
     };
     let kind = match source {
+        Source::Rtsp(camera) if camera.url.is_encrypted() => "an rtsps:",
         Source::Rtsp(_) => "an rtsp:",
         Source::Http(http) if http.url.is_encrypted() => "an https:",
         Source::Http(_) => "an http:",
@@ -215,10 +224,19 @@ fn refuse_foreign_keys(section: &Section, source: &Source, detect: Option<&Sourc
         Source::Push => "a push:",
         Source::Pattern(_) => "a test:",
     };
-    for key in LOGIN.into_iter().chain(["transport", "input", "rate", "tls"]).filter(|key| !is_ours(key)) {
+    for key in LOGIN.into_iter().chain(["transport", "ingest", "input", "rate", "tls"]).filter(|key| !is_ours(key)) {
         if let Some(entry) = section.entry(key) {
             report.add(&entry.place, &section.path_of(key), format!("means nothing for {kind} source; remove it"));
         }
+    }
+}
+
+/// Groups are joined by one client only.
+fn refuse_multicast(section: &Section, transport: Transport, sources: [Option<&Source>; 2], report: &mut Report) {
+    let is_native = |source: &&Source| matches!(source, Source::Rtsp(camera) if camera.client == RtspClient::Native);
+    if transport == Transport::Multicast && sources.into_iter().flatten().any(|source| is_native(&source)) {
+        let place = section.entry("transport").map_or(&section.place, |entry| &entry.place);
+        report.add(place, &section.path_of("transport"), "multicast needs ingest: libav beside it");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The configuration as its users see it: whole documents in, settings or mistakes out.
 
 mod detect;
+mod libav;
 
 use secrecy::ExposeSecret;
 use std::io;
@@ -125,7 +126,7 @@ fn a_whole_configuration() {
     assert_eq!(config.limits, Limits { hold: Duration::from_secs(1), pixels_memory: 2 << 30, ..Limits::default() });
     let [a, b, c] = ["a", "b", "c"].map(|id| &config.streams[&id.parse().unwrap()]);
 
-    let Source::Rtsp(url) = &a.source else { panic!("{:?}", a.source) };
+    let Source::Rtsp(RtspSource { url, .. }) = &a.source else { panic!("{:?}", a.source) };
     assert_eq!((url.host(), url.port(), url.request_url()), ("Camera.local", 554, "rtsp://Camera.local/s?x=1"));
     assert_eq!((a.transport, a.on_demand, a.policy), (Transport::Udp, true, Policy::Software));
     assert_eq!(login(a), Some(("viewer", SECRET)));
@@ -205,7 +206,7 @@ streams:
     c.yaml:22: streams.front-door.renditions.Detect.fps: must be a frame rate above 0 and at most 240, such as 5, 12.5 or 30000/1001, or keyframes, but it is 'fast'
     c.yaml:23: streams.front-door.renditions.b.quality: contradicts bitrate: an encoder keeps one of the two; remove the other
     c.yaml:24: streams.c: must be a map of 'key: value' lines
-    c.yaml:25: streams.d.source: 'rtmps' sources are not built yet; use rtsp://host[:port]/path, http://… or https://…, file:/path, push: for what a client sends, or test: for a synthetic camera
+    c.yaml:25: streams.d.source: 'rtmps' sources are not built yet; use rtsp://host[:port]/path, rtsps://…, http://… or https://…, file:/path, push: for what a client sends, or test: for a synthetic camera
     c.yaml:25: streams.d.priority: must be a whole number from 0 to 10, but it is '11'
     c.yaml:26: streams.e.username: the environment variable NOBODY is not set; set it, or give a default: ${NOBODY:-default}
     c.yaml:26: streams.e.password: has no value; give one or remove the key
@@ -318,7 +319,7 @@ fn sources_that_are_no_source() {
         ("rtsp://h:0/", "names no host or port"),
         ("rtsp://h:99999/", "is no URL"),
         ("rtsp://h/#x", "'#' has no meaning"),
-        ("rtsps://h/", "'rtsps' sources are not built yet"),
+        ("rtsps://h/", "is encrypted RTSP, which needs ingest: libav"),
         ("rtmp://h/", "'rtmp' sources are not built yet"),
         ("file:x.ts", "names no file"),
         ("file:///x", "does not say by its name"),

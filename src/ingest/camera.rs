@@ -134,7 +134,8 @@ fn session_options(task: &IngestTask, sessions: &Arc<SessionGroup>) -> SessionOp
 fn setup_options(task: &IngestTask) -> SetupOptions {
     let transport = match task.transport {
         Transport::Tcp => retina::client::Transport::Tcp(TcpTransportOptions::default()),
-        Transport::Udp => retina::client::Transport::Udp(UdpTransportOptions::default()),
+        // Groups are for the other client: the configuration sees to that.
+        Transport::Udp | Transport::Multicast => retina::client::Transport::Udp(UdpTransportOptions::default()),
     };
     SetupOptions::default().transport(transport).frame_format(FrameFormat::MP4)
 }
@@ -171,7 +172,10 @@ fn pick_audio(streams: &[Stream]) -> Option<AudioTrack> {
 fn name_unused_sound(streams: &[Stream]) {
     if let Some(stream) = streams.iter().find(|stream| stream.media() == "audio") {
         let name = format!("{:.32}", stream.encoding_name());
-        let advice = "set the camera's sound to AAC or G.711";
+        let advice = match stream.encoding_name() {
+            "opus" => "set ingest: libav, or the camera's sound to AAC or G.711",
+            _ => "set the camera's sound to AAC or G.711",
+        };
         // Nobody is left to tell if standard error is gone.
         let _ = writeln!(std::io::stderr(), "WARN sound in '{}' is left out: {advice}", name.escape_default());
     }

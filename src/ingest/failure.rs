@@ -72,7 +72,7 @@ impl Failure {
             461 => {
                 let other = match task.transport {
                     Transport::Tcp => "udp",
-                    Transport::Udp => "tcp",
+                    Transport::Udp | Transport::Multicast => "tcp",
                 };
                 (FailureKind::Refused, format!("the camera refuses this transport: try transport {other}"))
             }

@@ -4,6 +4,7 @@
 //! ```text
 //! supervisor ──Begin(task)──▶ serve ─▶ camera::open (RTSP handshake) ─▶ Relay (packets, times, losses) ──▶ supervisor
 //!                         └─▶ fetch::run ─▶ HTTP, a file or the link ─▶ bytes, or pictures ───────────────▶ supervisor
+//!                                      └─▶ tunnel (TCP or TLS to a camera) ◀─▶ an engine that speaks RTSP itself
 //! ```
 //!
 //! Everything that the camera sends is parsed here and nowhere else. What the parser may cost is bounded from outside:
@@ -12,7 +13,6 @@
 
 mod camera;
 mod clock;
-mod decode_time;
 mod failure;
 mod fetch;
 mod jpeg;
@@ -35,7 +35,7 @@ use tokio::time::timeout;
 
 use crate::link::wire::{receive, receive_async, send, send_async};
 use crate::link::{FetchTask, FromWorker, IngestTask, Role, ToWorker};
-use crate::sandbox::Confinement;
+use crate::sandbox::{Confinement, Needs};
 use failure::End;
 use relay::Relay;
 
@@ -68,7 +68,7 @@ fn serve_standard_input() -> io::Result<()> {
     match task {
         Task::Fetch(task) => fetch::run(link, &confinement, task, &runtime),
         Task::Camera(task) => {
-            let addresses = match sandbox::enter(&confinement, &task.url, &task.reach) {
+            let addresses = match sandbox::enter(&confinement, &task.url, &task.reach, |port| Needs::Camera { port }) {
                 Ok((confined, addresses)) => {
                     send(&mut link, &FromWorker::Confined(confined), &[])?;
                     addresses

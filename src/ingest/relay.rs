@@ -12,7 +12,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::camera::{Camera, VideoTrack};
 use super::clock::{CameraClock, Reading};
-use super::decode_time::DecodeTimes;
 use super::failure::{End, Failure, is_packet_error, quote};
 use super::jpeg;
 use super::timeline::Timeline;
@@ -20,8 +19,8 @@ use crate::link::wire::send_async;
 use crate::link::{FailureKind, FromWorker, IngestTask};
 use crate::media::nal::{self, NalKind};
 use crate::media::{
-    Geometry, MAX_ACCESS_UNIT, MediaTime, PacketHeader, StreamParameters, Track, VideoCodec, VideoConfig, WallClock,
-    parse_parameter_sets,
+    DecodeTimes, Geometry, MAX_ACCESS_UNIT, MediaTime, PacketHeader, StreamParameters, Track, VideoCodec, VideoConfig,
+    WallClock, parse_parameter_sets,
 };
 
 /// Sends a playing camera's packets over the link, each as the camera made it.

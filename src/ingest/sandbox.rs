@@ -10,11 +10,9 @@ use rustix::process::Signal;
 use url::Url;
 
 use super::failure::Failure;
+use crate::config::default_port;
 use crate::link::FailureKind;
 use crate::sandbox::{Confined, Confinement, Deadly, Needs, Reach, confine};
-
-/// RFC 2326, 3.2.
-const RTSP_PORT: u16 = 554;
 
 /// Makes the kernel kill this process when its parent ends. A parent that ended before this call is noticed by the
 /// link's end.
@@ -22,17 +20,19 @@ pub(super) fn die_with_parent() -> io::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
-/// Confines this process to the camera at `url`, whose name it resolves. Gives where the camera is, within `reach`.
+/// Confines this process to the camera at `url`, whose name it resolves, and to what else it `needs` at the camera's port.
+/// Gives where the camera is, within `reach`.
 pub(super) fn enter(
     confinement: &Confinement,
     url: &str,
     reach: &Reach,
+    needs: impl FnOnce(u16) -> Needs,
 ) -> Result<(Confined, Vec<SocketAddr>), Failure> {
     let url = Url::parse(url)
         .map_err(|error| Failure::new(FailureKind::Connect, format!("the camera's URL cannot be read: {error}")))?;
-    let port = url.port_or_known_default().unwrap_or(RTSP_PORT);
-    let found = url.socket_addrs(|| Some(RTSP_PORT));
-    let confined = confine(confinement, Needs::Camera { port }, Deadly::Kill)
+    let port = url.port().unwrap_or(default_port(url.scheme()));
+    let found = url.socket_addrs(|| Some(port));
+    let confined = confine(confinement, needs(port), Deadly::Kill)
         .map_err(|error| Failure::new(FailureKind::Unsupported, error.to_string()))?;
     let found = found.map_err(|error| {
         Failure::new(FailureKind::Connect, format!("the camera's name cannot be resolved: {error}"))

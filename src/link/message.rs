@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::effort::Effort;
-use super::task::{InputAccess, JobTask, SoundTask};
+use super::task::{DemuxTask, InputAccess, JobTask, SoundTask};
 use crate::media::{
-    AudioConfig, ClockSource, Container, FrameHeader, Geometry, InputFormat, JobSource, JobStats, MediaTime, Pace,
+    AudioConfig, ClockSource, Container, FrameHeader, Geometry, InputFormat, JobSource, JobStats, MediaTime,
     PacketHeader, PatternSource, RenditionSpec, StillSpec, TlsTrust, Transport, VideoCodec, VideoConfig,
 };
 use crate::plan::{Backend, Candidate, DeviceError, DeviceTable, EncodeMode};
@@ -56,7 +56,9 @@ pub struct FetchTask {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Origin {
     /// `http://` and `https://`.
-    Http(HttpOrigin),
+    Http(ServerOrigin),
+    /// `rtsp://` and `rtsps://`, for somebody else to speak through: [`FromWorker::Tunnel`].
+    Rtsp(ServerOrigin),
     /// A file, again and again.
     File {
         /// Its absolute path.
@@ -71,10 +73,10 @@ pub enum Origin {
     },
 }
 
-/// A server of HTTP.
+/// A server, or a camera.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct HttpOrigin {
-    /// `http://host[:port]/path`, without credentials.
+pub struct ServerOrigin {
+    /// `scheme://host[:port]/path`, without credentials.
     pub url: String,
     /// The user name.
     pub username: Option<String>,
@@ -88,23 +90,10 @@ pub struct HttpOrigin {
     pub ca_file: Option<String>,
 }
 
-impl std::fmt::Debug for HttpOrigin {
+impl std::fmt::Debug for ServerOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpOrigin").field("tls", &self.tls).finish_non_exhaustive()
+        f.debug_struct("ServerOrigin").field("tls", &self.tls).finish_non_exhaustive()
     }
-}
-
-/// A container that an engine is to take apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DemuxTask {
-    /// Which.
-    pub container: Container,
-    /// How its packets are let on.
-    pub pace: Pace,
-    /// Milliseconds to the first picture.
-    pub first_media_ms: u32,
-    /// Milliseconds without a picture after which the source counts as gone.
-    pub idle_ms: u32,
 }
 
 impl std::fmt::Debug for IngestTask {
@@ -151,10 +140,11 @@ pub enum Role {
         /// The render node, e.g. `/dev/dri/renderD128`.
         device: String,
     },
-    /// `camshaft worker ingest`, for sources that are no RTSP sessions. Answered by [`FromWorker::Container`] and
-    /// [`FromWorker::Bytes`], or by pictures.
+    /// `camshaft worker ingest`, for sources that are no RTSP sessions of its own. Answered by [`FromWorker::Container`] and
+    /// [`FromWorker::Bytes`], by [`FromWorker::Tunnel`], or by pictures.
     Fetch(FetchTask),
-    /// `camshaft-engine`, role demux: takes [`ToWorker::Bytes`] apart. Answered like an ingest worker's camera.
+    /// `camshaft-engine`, role demux: takes [`ToWorker::Bytes`] apart, or a camera's RTSP. Answered like an ingest worker's
+    /// camera.
     Demux(DemuxTask),
 }
 
@@ -447,6 +437,12 @@ pub enum FromWorker {
     Finished(JobStats),
     /// Fetch: what follows is bytes of this container, rather than pictures.
     Container(Container),
+    /// Fetch: the camera is connected to; what is said to this port of 127.0.0.1, by the first one who connects, goes to
+    /// it, and its answers come back.
+    Tunnel {
+        /// The port.
+        port: u16,
+    },
     /// Fetch: the next bytes of the source, in the payload; at most [`MAX_CHUNK`].
     Bytes,
     /// Fetch: the bytes have come to their end, and those of a file begin again.

@@ -24,6 +24,6 @@ mod worker;
 pub use effort::Effort;
 pub use message::*;
 pub use spawn::{Program, Programs, Spawner};
-pub use task::{InputAccess, JobTask, MAX_READ, SoundTask};
+pub use task::{DemuxInput, DemuxTask, InputAccess, JobTask, MAX_READ, SoundTask, TunnelledCamera};
 pub use usage::{Usage, usage};
 pub use worker::{Exit, Outgoing, Worker, WorkerEvent, WorkerGone};

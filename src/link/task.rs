@@ -1,8 +1,9 @@
-//! What workers that make files and sound are given.
+//! What workers are given that take sources apart, or make files and sound.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use crate::media::{AudioConfig, JobSpec, SoundSpec};
+use crate::media::{AudioConfig, Container, JobSpec, Pace, SoundSpec, Transport};
 
 /// The most bytes of one [`super::FromWorker::Read`].
 pub const MAX_READ: u32 = 1 << 20;
@@ -32,4 +33,47 @@ pub struct SoundTask {
     pub config: AudioConfig,
     /// What to make.
     pub spec: SoundSpec,
+}
+
+/// A source that an engine is to take apart.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DemuxTask {
+    /// Which.
+    pub input: DemuxInput,
+    /// How its packets are let on.
+    pub pace: Pace,
+    /// Milliseconds to the first picture.
+    pub first_media_ms: u32,
+    /// Milliseconds without a picture after which the source counts as gone.
+    pub idle_ms: u32,
+}
+
+/// What an engine takes apart.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum DemuxInput {
+    /// A container, whose bytes come over the link.
+    Bytes(Container),
+    /// A camera, with which it speaks itself.
+    Rtsp(TunnelledCamera),
+}
+
+/// A camera that is reached through a [`super::FromWorker::Tunnel`], and by no other way.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TunnelledCamera {
+    /// The tunnel's port on 127.0.0.1.
+    pub port: u16,
+    /// The URL's path and query.
+    pub target: String,
+    /// The camera's user name.
+    pub username: Option<String>,
+    /// The camera's password.
+    pub password: Option<String>,
+    /// How RTP travels; by UDP it comes from outside the tunnel.
+    pub transport: Transport,
+}
+
+impl fmt::Debug for TunnelledCamera {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TunnelledCamera").field("transport", &self.transport).finish_non_exhaustive()
+    }
 }

@@ -17,6 +17,8 @@ pub enum VideoCodec {
     Hevc,
     /// Motion JPEG: each packet is one baseline JPEG (ITU-T T.81).
     Mjpeg,
+    /// MPEG-4 part 2 (ISO/IEC 14496-2), with its headers before each picture that stands alone.
+    Mpeg4,
     /// MPEG-2 video (ITU-T H.262).
     Mpeg2,
     /// VP8 (RFC 6386).
@@ -29,11 +31,12 @@ pub enum VideoCodec {
 
 impl VideoCodec {
     /// Every codec with its name in queries, and the one for people.
-    pub const ALL: [(&'static str, Self, &'static str); 8] = [
+    pub const ALL: [(&'static str, Self, &'static str); 9] = [
         ("h264", Self::H264, "H.264"),
         ("hevc", Self::Hevc, "HEVC"),
         ("h265", Self::Hevc, "HEVC"),
         ("mjpeg", Self::Mjpeg, "MJPEG"),
+        ("mpeg4", Self::Mpeg4, "MPEG-4 part 2"),
         ("mpeg2", Self::Mpeg2, "MPEG-2"),
         ("vp8", Self::Vp8, "VP8"),
         ("vp9", Self::Vp9, "VP9"),

@@ -2,9 +2,11 @@
 
 mod cadence;
 mod codec;
+mod decode_time;
 mod frame;
 mod geometry;
 mod job;
+pub mod mpeg4;
 pub mod nal;
 mod packet;
 mod parameter_sets;
@@ -18,6 +20,7 @@ mod time;
 
 pub use cadence::Cadence;
 pub use codec::{AudioCodec, AudioConfig, VideoCodec, VideoConfig};
+pub use decode_time::DecodeTimes;
 pub use frame::{Frame, FrameHeader};
 pub use geometry::{Crop, Geometry, MAX_PIXELS};
 pub use job::{JobFormat, JobSource, JobSpec, JobStats, JobVideo, RawInput};
@@ -29,5 +32,5 @@ pub use request::{
     resolve_size,
 };
 pub use sound::{AudioRequest, MAX_CHANNELS, MAX_SAMPLE_RATE, SoundCoding, SoundSpec};
-pub use source::{Container, InputFormat, Pace, PatternSource, StreamId, TlsTrust, Transport};
+pub use source::{Container, InputFormat, Pace, PatternSource, RtspClient, StreamId, TlsTrust, Transport};
 pub use time::{ClockSource, FrameGrid, FrameRate, MediaTime, WallClock};

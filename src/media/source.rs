@@ -63,6 +63,19 @@ pub enum Transport {
     Tcp,
     /// A UDP port pair a track.
     Udp,
+    /// To a group that the camera names (RFC 2326 §12.39); for [`RtspClient::Libav`] only.
+    Multicast,
+}
+
+/// What speaks RTSP with a camera.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RtspClient {
+    /// The memory-safe one, in `camshaft worker ingest`.
+    #[default]
+    Native,
+    /// FFmpeg's libavformat, in an engine: for cameras that the other does not get along with.
+    Libav,
 }
 
 /// A synthetic camera (`test:` sources).

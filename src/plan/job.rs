@@ -16,7 +16,7 @@ impl Codec {
             Self::H264 => ANY_H264,
             Self::Hevc => &[Profile::HevcMain],
             Self::Mjpeg => &[Profile::JpegBaseline],
-            Self::Mpeg2 | Self::Vp8 | Self::Vp9 | Self::Av1 => &[],
+            Self::Mpeg4 | Self::Mpeg2 | Self::Vp8 | Self::Vp9 | Self::Av1 => &[],
         }
     }
 
@@ -93,6 +93,7 @@ impl Input {
             Codec::H264 => "H264",
             Codec::Hevc => "HEVC",
             Codec::Mjpeg => "JPEG",
+            Codec::Mpeg4 => "MPEG4",
             Codec::Mpeg2 => "MPEG2",
             Codec::Vp8 => "VP8",
             Codec::Vp9 => "VP9",

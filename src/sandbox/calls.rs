@@ -5,7 +5,7 @@
 //! | listed | every call that is not in [`ALLOWED`] or added for what the worker needs | ENOSYS, so that libraries fall back |
 //! | denied | [`PATHS`], executable memory, handling SIGSYS | EACCES |
 //! | threads | `clone3`, whose flags no filter can see | ENOSYS: libc falls back to `clone` |
-//! | deadly | [`DEADLY`], new processes, signals to others, for engines [`NETWORK`] | SIGSYS |
+//! | deadly | [`DEADLY`], new processes, signals to others, for engines without a camera [`NETWORK`] | SIGSYS |
 
 use rustix::io as errno;
 use seccompiler::{
@@ -152,10 +152,12 @@ const READING: &[&str] = &[
     "getdents64",
 ];
 
-/// The network: deadly, but for an ingest worker.
+/// The network: deadly, but for who speaks with a camera.
 const NETWORK: &[&str] = &["socket", "connect", "bind"];
-/// What an ingest worker needs of it, whatever the arguments.
-const CAMERA: &[&str] = &["connect", "bind", "getsockname", "getpeername", "getsockopt", "setsockopt"];
+/// What that takes, whatever the arguments.
+const PEER: &[&str] = &["connect", "getsockname", "getpeername", "getsockopt", "setsockopt"];
+/// What it takes to let somebody in at a socket that listens.
+const LETTING_IN: &[&str] = &["accept", "accept4"];
 
 /// What no honest worker does.
 const DEADLY: &[&str] = &[
@@ -225,6 +227,9 @@ const DESCRIPTOR_FLAGS: [u64; 6] = [0, 1, 2, 3, 4, 1030];
 const NAMES: [u64; 3] = [15, 16, 0x5356_4d41];
 /// `AF_INET` and `AF_INET6`.
 const INTERNET: [u64; 2] = [2, 10];
+/// What of a socket's type is no flag, and `SOCK_STREAM`.
+const SOCKET_TYPE: u64 = 0xf;
+const STREAM: u64 = 1;
 /// `FIONBIO`, `FIONREAD`.
 const SOCKET_IOCTLS: [u64; 2] = [0x5421, 0x541b];
 /// The type byte of every `ioctl` of DRM, `DRM_IOCTL_BASE`, where `_IOC` puts it.
@@ -311,11 +316,19 @@ fn listed(confinement: &Confinement, needs: Needs) -> Made<Rules> {
     match needs {
         Needs::Nothing => {}
         Needs::Device => add(&mut rules, "ioctl", vec![masked(1, TYPE_MASK, DRM_TYPE)?]),
-        Needs::Camera { .. } => {
-            rules.extend(named(CAMERA));
+        Needs::Camera { .. } | Needs::Tunnel { .. } => {
+            rules.extend(named(PEER));
+            rules.extend(named(&["bind"]));
             add(&mut rules, "socket", one_of(0, &INTERNET)?);
             add(&mut rules, "ioctl", one_of(1, &SOCKET_IOCTLS)?);
         }
+        Needs::Tunnelled { .. } => {
+            rules.extend(named(PEER));
+            add(&mut rules, "socket", vec![stream_socket()?]);
+        }
+    }
+    if let Needs::Tunnel { .. } = needs {
+        rules.extend(named(LETTING_IN));
     }
     Ok(rules)
 }
@@ -343,8 +356,12 @@ fn denied(confinement: &Confinement) -> Made<Rules> {
 /// What is stopped with the process.
 fn deadly_calls(needs: Needs) -> Made<Rules> {
     let mut rules = named(DEADLY);
-    if !matches!(needs, Needs::Camera { .. }) {
+    if needs.port().is_none() {
         rules.extend(named(NETWORK));
+    }
+    if let Needs::Tunnel { .. } = needs {
+        let letting_in = named(LETTING_IN);
+        rules.retain(|call, _| !letting_in.contains_key(call));
     }
     // Without CLONE_THREAD it makes a process.
     add(&mut rules, "clone", vec![masked(0, CLONE_THREAD, 0)?]);
@@ -363,6 +380,14 @@ fn add(rules: &mut Rules, name: &str, any_of: Vec<SeccompRule>) {
     if let Ok(call) = name.parse::<SystemCall>() {
         rules.insert(call.number(), any_of);
     }
+}
+
+/// `socket` for TCP over IPv4.
+fn stream_socket() -> Made<SeccompRule> {
+    let condition = |argument, mask, value| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value)
+    };
+    SeccompRule::new(vec![condition(0, u64::from(u32::MAX), INTERNET[0])?, condition(1, SOCKET_TYPE, STREAM)?])
 }
 
 fn one_of(argument: u8, values: &[u64]) -> Made<Vec<SeccompRule>> {
@@ -397,7 +422,9 @@ mod tests {
     fn filters_are_made_for_every_worker() {
         let readable = Confinement { readable: vec!["/etc/drirc".into()], ..Confinement::default() };
         for confinement in [Confinement::default(), readable] {
-            for needs in [Needs::Nothing, Needs::Device, Needs::Camera { port: 554 }] {
+            let port = 554;
+            let networked = [Needs::Camera { port }, Needs::Tunnel { port }, Needs::Tunnelled { port }];
+            for needs in [Needs::Nothing, Needs::Device].into_iter().chain(networked) {
                 let made = programs(&confinement, needs, Deadly::Kill).unwrap();
                 assert!(made.iter().all(|program| (10..4096).contains(&program.len())), "{needs:?}");
             }

@@ -51,7 +51,7 @@ fn put_on(confinement: &Confinement, needs: Needs) -> Result<LandlockStatus, Rul
         // Paths that are not there are left out.
         ruleset = ruleset.add_rules(path_beneath_rules(&confinement.readable, AccessFs::from_read(NEWEST)))?;
     }
-    if let Needs::Camera { port } = needs
+    if let Some(port) = needs.port()
         && asks(Layer::Network)
     {
         ruleset = ruleset.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;

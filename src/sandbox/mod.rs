@@ -144,6 +144,26 @@ pub enum Needs {
         /// The port of its URL.
         port: u16,
     },
+    /// A camera at this TCP port, and who comes to a socket that listens already.
+    Tunnel {
+        /// The port of its URL.
+        port: u16,
+    },
+    /// The tunnel at this TCP port: nothing else, and no UDP.
+    Tunnelled {
+        /// The tunnel's port.
+        port: u16,
+    },
+}
+
+impl Needs {
+    /// The one TCP port that is connected to.
+    fn port(self) -> Option<u16> {
+        match self {
+            Self::Nothing | Self::Device => None,
+            Self::Camera { port } | Self::Tunnel { port } | Self::Tunnelled { port } => Some(port),
+        }
+    }
 }
 
 /// How a process meets its end for a system call that no honest worker makes.

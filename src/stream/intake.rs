@@ -5,6 +5,7 @@
 //! rtsp, mjpeg, jpeg   ingest ───────────────────────────▶ packets
 //! ts, flv, mp4        ingest ──bytes──▶ engine (demux) ──▶ packets
 //! push                client ──bytes──▶ engine (demux) ──▶ packets
+//! rtsp by libav       ingest (tunnel) ◀─▶ engine (demux) ──▶ packets
 //! ```
 
 use bytes::Bytes;
@@ -13,13 +14,13 @@ use std::time::Duration;
 
 use super::push::Pusher;
 use super::source::SourceTask;
-use crate::config::{HttpSource, Limits, Source, StreamSettings};
+use crate::config::{CameraUrl, HttpSource, Limits, RtspSource, Source, StreamSettings};
 use crate::error::Result;
 use crate::link::{
-    DemuxTask, Exit, FailureKind, FetchTask, FromWorker, HttpOrigin, IngestTask, MAX_CHUNK, Origin, Outgoing, Program,
-    Role, ToWorker, Worker, WorkerEvent,
+    DemuxInput, DemuxTask, Exit, FailureKind, FetchTask, FromWorker, IngestTask, MAX_CHUNK, Origin, Outgoing, Program,
+    Role, ServerOrigin, ToWorker, TunnelledCamera, Worker, WorkerEvent,
 };
-use crate::media::{Container, InputFormat, Pace};
+use crate::media::{InputFormat, Pace, RtspClient, TlsTrust};
 use crate::sandbox::Confinement;
 
 /// The workers of one connection.
@@ -34,7 +35,7 @@ pub(super) struct Intake {
     pending: Option<Outgoing>,
     pace: Pace,
     /// To be taken apart, by a worker that has not been started yet.
-    container: Option<Container>,
+    input: Option<DemuxInput>,
 }
 
 enum Feed {
@@ -81,26 +82,28 @@ impl Intake {
         let pace = if matches!(settings.source, Source::File(_)) { Pace::Loop } else { Pace::Live };
         if let Some(pusher) = pusher {
             let (main, main_part) = match pusher.format {
-                InputFormat::Container(container) => (demuxer(task, container, pace).await?, Part::Demux),
+                InputFormat::Container(container) => {
+                    (demuxer(task, DemuxInput::Bytes(container), pace).await?, Part::Demux)
+                }
                 InputFormat::Mjpeg | InputFormat::Jpeg => {
                     let origin = Origin::Link { content_type: pusher.content_type.clone() };
                     let fetch = fetch(origin, Some(pusher.format), Duration::ZERO, limits);
                     (worker(task, Program::Ingest, Role::Fetch(fetch)).await?, Part::Ingest)
                 }
             };
-            return Ok(Self { main, main_part, feed: Some(Feed::Push(pusher)), pending: None, pace, container: None });
+            return Ok(Self { main, main_part, feed: Some(Feed::Push(pusher)), pending: None, pace, input: None });
         }
         let (program, role) = begin(settings, limits);
         let main = worker(task, program, role).await?;
-        Ok(Self { main, main_part: Part::Ingest, feed: None, pending: None, pace, container: None })
+        Ok(Self { main, main_part: Part::Ingest, feed: None, pending: None, pace, input: None })
     }
 
     /// What happens next. Cancel-safe.
     pub(super) async fn next(&mut self, task: &SourceTask) -> IntakeEvent {
         loop {
-            if let Some(container) = self.container {
-                let demuxer = demuxer(task, container, self.pace).await;
-                self.container = None;
+            if let Some(input) = &self.input {
+                let demuxer = demuxer(task, input.clone(), self.pace).await;
+                self.input = None;
                 return match demuxer {
                     Ok(demuxer) => {
                         self.feed = Some(Feed::Worker(std::mem::replace(&mut self.main, demuxer)));
@@ -115,7 +118,10 @@ impl Intake {
                 biased;
                 event = self.main.next() => match event {
                     WorkerEvent::Message(FromWorker::Container(container), _) if self.main_part == Part::Ingest => {
-                        self.container = Some(container);
+                        self.input = Some(DemuxInput::Bytes(container));
+                    }
+                    WorkerEvent::Message(FromWorker::Tunnel { port }, _) if self.main_part == Part::Ingest => {
+                        self.input = tunnelled(&task.settings, port);
                     }
                     WorkerEvent::Message(message, payload) => return IntakeEvent::Said(message, payload),
                     WorkerEvent::Exited(exit) => return IntakeEvent::Exited(exit),
@@ -219,11 +225,24 @@ async fn worker(task: &SourceTask, program: Program, role: Role) -> Result<Worke
     Ok(worker)
 }
 
-async fn demuxer(task: &SourceTask, container: Container, pace: Pace) -> Result<Worker> {
+async fn demuxer(task: &SourceTask, input: DemuxInput, pace: Pace) -> Result<Worker> {
     let limits = &task.context.limits;
     let (first_media_ms, idle_ms) = (millis(limits.first_media_timeout), millis(limits.idle_timeout));
-    let demux = DemuxTask { container, pace, first_media_ms, idle_ms };
+    let demux = DemuxTask { input, pace, first_media_ms, idle_ms };
     worker(task, Program::Engine, Role::Demux(demux)).await
+}
+
+/// The camera at a tunnel's end; `None` if the source is none.
+fn tunnelled(settings: &StreamSettings, port: u16) -> Option<DemuxInput> {
+    let Source::Rtsp(camera) = &settings.source else { return None };
+    let credentials = settings.credentials.as_ref();
+    Some(DemuxInput::Rtsp(TunnelledCamera {
+        port,
+        target: camera.url.target().to_owned(),
+        username: credentials.map(|credentials| credentials.username.clone()),
+        password: credentials.map(|credentials| credentials.password.expose_secret().to_owned()),
+        transport: settings.transport,
+    }))
 }
 
 /// The first worker of a source that is not pushed.
@@ -233,7 +252,11 @@ fn begin(settings: &StreamSettings, limits: &Limits) -> (Program, Role) {
     let password = credentials.map(|credentials| credentials.password.expose_secret().to_owned());
     match &settings.source {
         Source::Pattern(pattern) => (Program::Engine, Role::Pattern(*pattern)),
-        Source::Rtsp(url) => {
+        Source::Rtsp(RtspSource { url, client: RtspClient::Libav, tls }) => {
+            let origin = Origin::Rtsp(server(url, None, *tls, settings));
+            (Program::Ingest, Role::Fetch(fetch(origin, None, Duration::ZERO, limits)))
+        }
+        Source::Rtsp(RtspSource { url, .. }) => {
             let task = IngestTask {
                 url: url.request_url().to_owned(),
                 username,
@@ -247,14 +270,7 @@ fn begin(settings: &StreamSettings, limits: &Limits) -> (Program, Role) {
             (Program::Ingest, Role::Ingest(task))
         }
         Source::Http(HttpSource { url, input, rate, tls }) => {
-            let origin = Origin::Http(HttpOrigin {
-                url: url.request_url().to_owned(),
-                username,
-                password,
-                reach: settings.sources.reach.clone(),
-                tls: *tls,
-                ca_file: settings.sources.ca_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
-            });
+            let origin = Origin::Http(server(url, username.zip(password), *tls, settings));
             let interval = Duration::from_secs_f64(1.0 / rate.as_f64());
             (Program::Ingest, Role::Fetch(fetch(origin, *input, interval, limits)))
         }
@@ -268,6 +284,19 @@ fn begin(settings: &StreamSettings, limits: &Limits) -> (Program, Role) {
             let origin = Origin::Link { content_type: String::new() };
             (Program::Ingest, Role::Fetch(fetch(origin, None, Duration::ZERO, limits)))
         }
+    }
+}
+
+/// A server, and the login that it is told.
+fn server(url: &CameraUrl, login: Option<(String, String)>, tls: TlsTrust, settings: &StreamSettings) -> ServerOrigin {
+    let (username, password) = login.unzip();
+    ServerOrigin {
+        url: url.request_url().to_owned(),
+        username,
+        password,
+        reach: settings.sources.reach.clone(),
+        tls,
+        ca_file: settings.sources.ca_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
     }
 }
 

@@ -28,6 +28,8 @@ const STOP_GRACE: Duration = Duration::from_millis(1500);
 const WORKER_GRACE: Duration = Duration::from_secs(2);
 /// What FFmpeg's libraries take of a process's resident memory, shared with the other engines.
 const ENGINE_LIBRARIES: u64 = 64 << 20;
+/// How long after its first picture a source may take to show that it has sound.
+const SOUND_GRACE: Duration = Duration::from_secs(2);
 /// How often memory and the last packet's age are looked at.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -230,6 +232,7 @@ impl Connection<'_> {
                         intake.kill();
                         return ended;
                     }
+                    self.forget_sound();
                     if self.is_unwanted(&mut unwanted_since) {
                         return Ended::Unwanted;
                     }
@@ -304,6 +307,14 @@ impl Connection<'_> {
             other => return Err(format!("a source worker said {}", name_of(&other))),
         }
         Ok(())
+    }
+
+    /// A source that came back without the sound that it had before.
+    fn forget_sound(&self) {
+        let has_settled = self.live_since.is_some_and(|since| since.elapsed() >= SOUND_GRACE);
+        if has_settled && self.audio.is_none() && self.task.facts.get().audio.is_some() {
+            self.task.facts.update(|facts| facts.audio = None);
+        }
     }
 
     fn take_clock(&self, from: ClockSource, offset: i64) {

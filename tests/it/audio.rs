@@ -200,6 +200,8 @@ fn equal_requests_share_one_worker() {
     let keys: Vec<&str> =
         status["workers"]["sound"].as_array().unwrap().iter().map(|sound| sound["key"].as_str().unwrap()).collect();
     assert_eq!(keys, ["aac 16000x1", "pcm_s16le 16000x1"]);
+    assert_eq!(server.wait_metric("camshaft_worker_sandboxed{role=\"sound\"", 1.0), 1.0);
+    server.wait_metric("camshaft_worker_rss_bytes{role=\"sound\"", 1e6);
 }
 
 #[test]
@@ -278,6 +280,24 @@ fn a_camera_whose_sound_comes_and_goes_never_stalls_its_picture() {
         assert!(video.windows(2).all(|pair| (0.0..0.2).contains(&(pair[1].dts - pair[0].dts))), "{audio}: gaps");
         assert!(video.last().unwrap().dts > 6.0 && sound.len() > 20, "{audio}: {} of sound", sound.len());
     }
+}
+
+#[test]
+fn a_camera_that_comes_back_without_sound_is_not_said_to_have_it() {
+    let clip = Clip::make(Coding::default());
+    let camera = Camera::start(&clip, &["--transport", "tcp", "--audio", "pcmu"]);
+    let server = Camshaft::start(&format!("  cam: {{ source: \"{}\" }}", camera.url()));
+    let has = |codec: serde_json::Value| move |status: &serde_json::Value| status["source"]["audio"] == codec;
+    server.wait_status("cam", "that it has sound", has("pcm_mulaw".into()));
+    let port = camera.port();
+    drop(camera);
+    let camera = Camera::start_on(port, &clip, &["--transport", "tcp"]);
+    server.wait_status("cam", "that it has none", has(serde_json::Value::Null));
+    let refused = server.get("/v1/streams/cam/live.wav");
+    assert!(refused.text().contains("has no sound"), "{}", refused.text());
+    drop(camera);
+    let _camera = Camera::start_on(port, &clip, &["--transport", "tcp", "--audio", "pcma"]);
+    server.wait_status("cam", "that it has another", has("pcm_alaw".into()));
 }
 
 #[test]

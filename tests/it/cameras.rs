@@ -96,7 +96,7 @@ fn basic_and_digest_passwords_work_and_appear_nowhere() {
 }
 
 /// Arguments and environment of every process but the camera, which is given its password by the test.
-fn arguments_of_all() -> String {
+pub fn arguments_of_all() -> String {
     let mut all = String::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();

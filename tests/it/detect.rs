@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::io::Read;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::{Camera, Camshaft, Clip, Coding, Parts, Picture, Relay, Tamper, Y4m, eventually, numbers_in};
@@ -250,6 +251,38 @@ fn a_camera_whose_clock_is_not_set_is_told_and_not_followed() {
     assert!((-1..30).contains(&age), "{age} s");
     let clock = server.wait_live("test")["source"]["clock"].clone();
     assert_eq!((&clock["from"], &clock["offset_ms"]), (&"receipt".into(), &Value::Null));
+}
+
+#[test]
+fn the_commands_of_the_documentation_work() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/detect-source.md")).unwrap();
+    let server = two_patterns("");
+    wait_both(&server);
+    let mut parts = Parts::new(server.open("/v1/streams/door/live.frames?width=640&fps=5&format=gray"));
+    let (at, _) = detection(&mut parts);
+    let blocks: Vec<&str> = text.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    assert_eq!(blocks.len(), 1);
+    let dir = tempfile::tempdir().unwrap();
+    let command = blocks[0]
+        .replace("http://127.0.0.1:8080", &server.url(""))
+        .replace("front-door", "door")
+        .replace("2026-11-23T10:00:00.040Z", &at);
+    assert!(command.contains(&at), "the documentation has another time: {command}");
+    let output = Command::new("bash").current_dir(&dir).args(["-euo", "pipefail", "-c", &command]).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    let still = std::fs::read(dir.path().join("still.jpg")).unwrap();
+    // The main stream's picture, in full.
+    number_in(&still, MAIN);
+
+    let yaml = text.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let lookups = camshaft::config::Lookups {
+        env: &|_| Some("secret".to_owned()),
+        file: &|path| std::fs::read_to_string(path),
+        env_overrides: &[],
+    };
+    let document = camshaft::config::Document { name: "detect-source.md".into(), text: yaml };
+    let config = camshaft::config::load(&[document], &lookups).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert!(config.streams.values().all(|stream| stream.detect.is_some()));
 }
 
 #[test]

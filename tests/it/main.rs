@@ -23,6 +23,8 @@ mod frigate_proof;
 mod frigate_url;
 mod hardware;
 mod hls;
+mod instructions;
+mod libav;
 mod matrix;
 mod outputs;
 mod readme;

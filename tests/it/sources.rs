@@ -1,10 +1,11 @@
 //! Sources that are no RTSP sessions, from servers that others wrote: nginx, ffmpeg listening, GStreamer's multipart, curl.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use crate::support::{
-    Camshaft, Clip, Coding, Counter, FfmpegServer, Gpu, Nginx, Y4m, access_units, command_output, ffprobe_packets,
-    hostile_server, kill,
+    Apache, Camshaft, Clip, Coding, Counter, FfmpegServer, Gpu, Nginx, Y4m, access_units, command_output,
+    ffprobe_packets, hostile_server, kill,
 };
 use camshaft::media::VideoCodec;
 
@@ -25,7 +26,7 @@ fn yaml(url: &str, more: &str) -> String {
 
 /// So many pictures in a row come out whole and in order. A source may begin with a burst, of which a reader of pictures
 /// sees the newest.
-fn expect_pictures(server: &Camshaft, id: &str, count: usize) {
+pub fn expect_pictures(server: &Camshaft, id: &str, count: usize) {
     let mut raw = Y4m::new(server.open(&format!("/v1/streams/{id}/live.y4m")));
     let mut numbers = Vec::new();
     let is_run = |numbers: &[u32]| {
@@ -78,7 +79,8 @@ fn nginx_serves_ts_flv_and_mp4_which_are_copied_bit_for_bit() {
         let status = server.wait_status(id, "audio", |status| status["source"]["audio"] == "aac");
         assert_eq!(status["source"]["codec"], "h264");
         assert_eq!((&status["source"]["width"], &status["source"]["height"]), (&320.into(), &180.into()), "{id}");
-        let status = server.wait_status(id, "a sandboxed demuxer", |status| status["workers"]["demux"]["pid"].is_u64());
+        let status =
+            server.wait_status(id, "a sandboxed demuxer", |status| status["workers"]["demux"]["sandbox"].is_object());
         assert_eq!(status["workers"]["demux"]["sandbox"]["state"], "enforced", "{status}");
         expect_pictures(&server, id, 40);
         let file = dir.path().join(format!("{id}.mp4"));
@@ -359,6 +361,89 @@ fn passwords_are_for_who_asks_and_redirects_for_nobody() {
     }
     let all = server.get("/v1/streams").text() + &server.log().text();
     assert!(!all.contains("s3cret-canary"), "the password shows");
+}
+
+#[test]
+fn a_digest_of_apaches_is_answered_for_streams_and_for_every_poll() {
+    let (clip, apache) = (clip(), Apache::start());
+    remux(&clip, &apache.file("clip.ts"), &[]);
+    command_output(
+        "ffmpeg",
+        &["-v", "error", "-i", clip.path.to_str().unwrap(), "-frames:v", "1", &apache.file("a.jpg")],
+    );
+    let login = |password: &str| format!(", username: viewer, password: {password}");
+    let named = |id: &str, file: &str, more: &str| yaml(&apache.url(file), more).replace("cam:", &format!("{id}:"));
+    let server = Camshaft::start(
+        &(named("cam", "clip.ts", &login("s3cret-canary"))
+            + &named("still", "a.jpg", &(login("s3cret-canary") + ", rate: 5"))
+            + &named("wrong", "clip.ts", &login("x"))
+            + &named("none", "clip.ts", "")),
+    );
+    expect_pictures(&server, "cam", 30);
+    // One login is good for one request here: each has a nonce count of its own.
+    Y4m::new(server.open("/v1/streams/still/live.y4m")).numbers(6);
+    assert_eq!(server.status("still")["source"]["reconnects"], 0);
+    for (id, part) in [("wrong", "refuses the credentials"), ("none", "wants credentials")] {
+        server.wait_status(id, part, |status| status["reason"].as_str().is_some_and(|reason| reason.contains(part)));
+    }
+    let all = server.get("/v1/streams").text() + &server.log().text();
+    assert!(!all.contains("s3cret-canary"), "the password shows");
+}
+
+#[test]
+fn impossible_sound_is_left_out_and_never_stalls_the_picture() {
+    let (clip, nginx) = (clip(), Nginx::start());
+    let fragmented = ["-movflags", "frag_keyframe+empty_moov+default_base_moof"];
+    remux(
+        &clip,
+        &nginx.file("pcm.mov"),
+        &[&["-c:a", "pcm_alaw", "-ar", "8000", "-f", "mov"], &fragmented[..]].concat(),
+    );
+    let mut file = std::fs::read(nginx.file("pcm.mov")).unwrap();
+    // An AudioSampleEntry (ISO/IEC 14496-12 §12.2.3): channels behind 20 bytes, the rate behind 28.
+    let entry = file.windows(4).position(|four| four == b"alaw").expect("a track in A-law");
+    file[entry + 20..][..2].copy_from_slice(&255u16.to_be_bytes());
+    file[entry + 28..][..4].copy_from_slice(&0u32.to_be_bytes());
+    std::fs::write(nginx.file("impossible.mp4"), file).unwrap();
+    // Every frame of sound, its ADTS header too, is noise.
+    remux(&clip, &nginx.file("noise.ts"), &["-bsf:a", "noise=amount=1"]);
+    remux(&clip, &nginx.file("noise.flv"), &["-bsf:a", "noise=amount=1"]);
+    let named = |id: &str, file: &str| yaml(&nginx.url(file), "").replace("cam:", &format!("{id}:"));
+    let server =
+        Camshaft::start(&(named("mp4", "impossible.mp4") + &named("ts", "noise.ts") + &named("flv", "noise.flv")));
+    let dir = tempfile::tempdir().unwrap();
+    for id in ["mp4", "ts", "flv"] {
+        expect_pictures(&server, id, 30);
+        // With the sound made anew as well, where there seems to be some.
+        let file = dir.path().join(format!("{id}.ts"));
+        let file = file.to_str().unwrap();
+        let url = server.url(&format!("/v1/streams/{id}/live.ts?audio=aac"));
+        let url = if server.status(id)["source"]["audio"].is_null() { url.replace("?audio=aac", "") } else { url };
+        command_output("ffmpeg", &["-v", "fatal", "-y", "-t", "4", "-i", &url, "-map", "0:v", "-c", "copy", file]);
+        let video = ffprobe_packets(file, "v:0");
+        assert!(video.len() > 80, "{id}: {} pictures", video.len());
+        assert!(video.windows(2).all(|pair| (0.0..0.2).contains(&(pair[1].dts - pair[0].dts))), "{id} has gaps");
+    }
+    assert!(server.status("mp4")["source"]["audio"].is_null(), "{}", server.status("mp4"));
+}
+
+#[test]
+fn pushed_multipart_is_a_stream_of_jpegs() {
+    let clip = Clip::make(Coding { encoder: "mjpeg", size: (320, 184), frames: 250, ..Coding::default() });
+    let server = Camshaft::start("  cam: { source: \"push:\" }\n");
+    let clip = clip.path.to_str().unwrap();
+    let push = format!(
+        "ffmpeg -v error -re -stream_loop -1 -i {clip} -c copy -f mpjpeg -boundary_tag cam - |
+         curl -sS -X POST -H 'Content-Type: multipart/x-mixed-replace; boundary=cam' -T - {}",
+        server.url("/v1/streams/cam/ingest")
+    );
+    let mut pusher = Command::new("bash").args(["-c", &push]).process_group(0).spawn().unwrap();
+    let status = server.wait_status("cam", "mjpeg", |status| status["source"]["codec"] == "mjpeg");
+    assert_eq!((&status["source"]["width"], &status["source"]["height"]), (&320.into(), &184.into()));
+    expect_pictures(&server, "cam", 30);
+    command_output("kill", &["-TERM", "--", &format!("-{}", pusher.id())]);
+    pusher.wait().unwrap();
+    expect_reason(&server, "POST");
 }
 
 #[test]

@@ -8,6 +8,7 @@ echo               refuses every login with a status line that repeats the clien
 silent             accepts and never answers
 changing           plays a few pictures; before the third, other parameter sets come in band
 lossy              plays a few pictures; before each but the first one broken packet comes and three are missing
+redirect PORT      says that it is at that port of 127.0.0.1
 rst                plays a few pictures, then resets the connection
 """
 
@@ -30,9 +31,9 @@ PICTURES = 5
 
 
 class Client:
-    def __init__(self, connection, mode):
+    def __init__(self, connection, mode, target):
         self.connection = connection
-        self.mode = mode
+        self.mode, self.target = mode, target
         self.sequence = 0
         self.authorization = ""
 
@@ -61,6 +62,9 @@ class Client:
         elif self.mode == "echo":
             status = f"400 {self.authorization}" if self.authorization else "401 Unauthorized"
             self.reply(cseq, 'WWW-Authenticate: Basic realm="x"\r\n', status=status)
+        elif self.mode == "redirect" and method == "DESCRIBE":
+            location = f"Location: rtsp://127.0.0.1:{self.target}/elsewhere\r\n"
+            self.reply(cseq, location, status="302 Found")
         elif method == "DESCRIBE":
             sps = HUGE_SPS if self.mode == "huge-picture" else SPS
             sets = ",".join(base64.b64encode(unit).decode() for unit in (sps, PPS))
@@ -111,9 +115,9 @@ class Client:
             self.connection.sendall(more or self.packet(bytes([0x7C, 0x05]) + b"\xff" * 1400, 0, False))
 
 
-def serve(connection, mode):
+def serve(connection, *mode):
     try:
-        Client(connection, mode).serve()
+        Client(connection, *mode).serve()
     except OSError:
         pass  # the client is gone, which is the point of most modes
 
@@ -122,13 +126,14 @@ def main():
     modes = [line.split(" ")[0] for line in __doc__.splitlines()[2:]]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", choices=modes)
-    mode = parser.parse_args().mode
+    parser.add_argument("target", nargs="?", type=int)
+    args = parser.parse_args()
     listener = socket.create_server(("127.0.0.1", 0))
     print("READY", listener.getsockname()[1], flush=True)
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=serve, args=(connection, mode), daemon=True).start()
+        threading.Thread(target=serve, args=(connection, args.mode, args.target), daemon=True).start()
 
 
 main()

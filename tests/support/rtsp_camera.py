@@ -2,7 +2,7 @@
 """A camera for tests: gst-rtsp-server that replays a clip's access units unchanged, in real time.
 
 Prints `READY <port>` once it serves rtsp://127.0.0.1:<port>/cam; ends on SIGTERM and when its standard input closes.
-Debian: python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base -good -bad.
+Debian: python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base -good -bad, glib-networking for TLS.
 """
 
 import argparse
@@ -16,13 +16,14 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 AUDIO_TEST_SIGNAL = "audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=8000,channels=1"
 AUDIO = {
     "none": "",
     "aac": "appsrc name=audio format=time block=true max-bytes=20000 ! valve name=valve ! rtpmp4gpay name=pay1 pt=97",
     "pcmu": AUDIO_TEST_SIGNAL + " ! valve name=valve ! mulawenc ! rtppcmupay name=pay1 pt=0",
+    "opus": "audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=48000,channels=2 ! valve name=valve ! opusenc ! rtpopuspay name=pay1 pt=98",
     "pcma": AUDIO_TEST_SIGNAL + " ! valve name=valve ! alawenc ! rtppcmapay name=pay1 pt=8",
 }
 
@@ -33,13 +34,15 @@ def arguments():
     parser.add_argument("--port", default="0", help="0: any free one")
     parser.add_argument("--file", required=True, help=".mp4 with the codec, or a raw .h264/.h265 without B frames")
     parser.add_argument("--then", metavar="FILE", help="a clip of the same codec that follows --file in the same session")
-    parser.add_argument("--codec", choices=["h264", "h265", "jpeg"], default="h264")
+    parser.add_argument("--codec", choices=["h264", "h265", "jpeg", "mpeg4"], default="h264")
     parser.add_argument("--fps", type=int, default=25, help="of a raw file")
     parser.add_argument("--loop", choices=["yes", "no"], default="yes")
     parser.add_argument("--live", type=int, metavar="FPS", help="all that serve clips of a length show the same number at a time")
     parser.add_argument("--audio", choices=AUDIO, default="none", help="aac: the clip's own")
     parser.add_argument("--audio-gaps", type=int, metavar="MS", help="its sound stops and comes back, each for so long")
-    parser.add_argument("--transport", choices=["tcp", "udp", "both"], default="both")
+    parser.add_argument("--transport", choices=["tcp", "udp", "both", "multicast"], default="both")
+    parser.add_argument("--group", default="239.255.42.1:5000-5003", help="where multicast goes")
+    parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="speaks rtsps:")
     parser.add_argument("--auth", choices=["none", "basic", "digest"], default="none")
     parser.add_argument("--user", default=os.environ.get("CAMERA_USER", "viewer"))
     parser.add_argument("--password", default=os.environ.get("CAMERA_PASSWORD", "secret"))
@@ -89,7 +92,7 @@ def parse_clip(args, file):
     if file.endswith(".mp4"):
         source = f"filesrc location={file} ! qtdemux name=demux demux.video_0"
         caps, samples = collect(source)
-        if args.codec == "jpeg":
+        if args.codec in ("jpeg", "mpeg4"):
             return caps, samples, b""
     else:
         kind = "video/x-h264,stream-format=avc" if args.codec == "h264" else "video/x-h265,stream-format=hvc1"
@@ -178,7 +181,8 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         if args.audio == "aac":
             self.tracks["audio"] = collect(f"filesrc location={args.file} ! qtdemux name=demux demux.audio_0 ! aacparse")
         self.length = max(pts + length for pts, length, _ in video)
-        payloader = "rtpjpegpay pt=26" if args.codec == "jpeg" else f"rtp{args.codec}pay config-interval=0 pt=96"
+        payloaders = {"jpeg": "rtpjpegpay pt=26", "mpeg4": "rtpmp4vpay pt=96"}
+        payloader = payloaders.get(args.codec, f"rtp{args.codec}pay config-interval=0 pt=96")
         if args.in_band_only:
             rtp = f"application/x-rtp,media=video,clock-rate=90000,payload=96,encoding-name={args.codec.upper()}"
             payloader += f' ! capssetter name=pay0 replace=true join=false caps="{rtp}"'
@@ -189,7 +193,14 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         self.set_launch(f"( {source} ! {payloader} {AUDIO[args.audio]} )")
         self.set_shared(args.shared)
         lower = GstRtsp.RTSPLowerTrans
-        self.set_protocols({"tcp": lower.TCP, "udp": lower.UDP, "both": lower.TCP | lower.UDP}[args.transport])
+        protocols = {"tcp": lower.TCP, "udp": lower.UDP, "both": lower.TCP | lower.UDP, "multicast": lower.UDP_MCAST}
+        self.set_protocols(protocols[args.transport])
+        if args.transport == "multicast":
+            address, ports = args.group.split(":")
+            first, last = map(int, ports.split("-"))
+            pool = GstRtspServer.RTSPAddressPool()
+            pool.add_range(address, address, first, last, 1)
+            self.set_address_pool(pool)
 
     def do_configure(self, media):
         GstRtspServer.RTSPMediaFactory.do_configure(self, media)
@@ -227,13 +238,17 @@ class Camera(GstRtspServer.RTSPMediaFactory):
 
 
 def guard(server, factory, args):
-    """Lets in only `args.user`."""
+    """Lets in only `args.user`, or everybody by TLS."""
     method = GstRtsp.RTSPAuthMethod.BASIC if args.auth == "basic" else GstRtsp.RTSPAuthMethod.DIGEST
     auth = GstRtspServer.RTSPAuth()
     auth.set_supported_methods(method)
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "viewer")
-    if args.auth == "basic":
+    if args.tls:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(*args.tls))
+    if args.auth == "none":
+        auth.set_default_token(token)
+    elif args.auth == "basic":
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic(args.user, args.password), token)
     else:
         auth.add_digest(args.user, args.password, token)
@@ -250,7 +265,7 @@ def main():
     loop = GLib.MainLoop()
     server = GstRtspServer.RTSPServer(address=args.address, service=args.port)
     factory = Camera(args)
-    if args.auth != "none":
+    if args.auth != "none" or args.tls:
         guard(server, factory, args)
     server.get_mount_points().add_factory("/cam", factory)
     server.attach(None)

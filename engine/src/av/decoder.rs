@@ -175,6 +175,7 @@ fn id(codec: VideoCodec) -> AVCodecID {
         VideoCodec::H264 => AVCodecID::AV_CODEC_ID_H264,
         VideoCodec::Hevc => AVCodecID::AV_CODEC_ID_HEVC,
         VideoCodec::Mjpeg => AVCodecID::AV_CODEC_ID_MJPEG,
+        VideoCodec::Mpeg4 => AVCodecID::AV_CODEC_ID_MPEG4,
         VideoCodec::Mpeg2 => AVCodecID::AV_CODEC_ID_MPEG2VIDEO,
         VideoCodec::Vp8 => AVCodecID::AV_CODEC_ID_VP8,
         VideoCodec::Vp9 => AVCodecID::AV_CODEC_ID_VP9,

@@ -1,5 +1,8 @@
 //! Cameras' containers taken apart by libavformat, which is told what they are and opens nothing: bytes come from a reader
-//! that outlives the container. Files of jobs are for `file_demuxer.rs`.
+//! that outlives the container. Files of jobs are for `file_demuxer.rs`, cameras that libavformat itself speaks with for
+//! `camera.rs`.
+
+mod camera;
 
 use camshaft::media::{Container, FrameRate, MediaTime};
 use ffmpeg_next::ffi::{self, AVCodecID};
@@ -13,6 +16,8 @@ use super::error::{END_OF_STREAM, Error, Result, check, check_pointer};
 use super::frame::read_enum;
 use super::packet::Packet;
 use super::time_base::TimeBase;
+use camera::Watched;
+pub use camera::{CameraAddress, Watch};
 
 /// What is read from the reader at once, in bytes; a transport stream's first tables are looked for in as much, and read
 /// again from the buffer, so that it holds all of them.
@@ -28,12 +33,16 @@ pub enum TrackCodec {
     H264,
     /// H.265.
     Hevc,
+    /// MPEG-4 part 2.
+    Mpeg4,
     /// MPEG-4 AAC.
     Aac,
     /// G.711 µ-law.
     PcmMulaw,
     /// G.711 A-law.
     PcmAlaw,
+    /// Opus.
+    Opus,
     /// Any other, by its number in FFmpeg.
     Other(c_int),
 }
@@ -75,6 +84,8 @@ pub struct Demuxer<R> {
     opened: Opened,
     reader: Shared<R>,
     packet: Packet,
+    /// Asks the reader whether to go on waiting for a camera.
+    watched: Option<Shared<Watched<R>>>,
 }
 
 /// What FFmpeg has of the container.
@@ -131,7 +142,7 @@ impl<R: Read> Demuxer<R> {
             Err(error) => return Err((error, reader)),
         };
         let opened = Opened { context: ptr::null_mut(), io: ptr::null_mut() };
-        let mut demuxer = Self { opened, reader: Shared::new(reader), packet };
+        let mut demuxer = Self { opened, reader: Shared::new(reader), packet, watched: None };
         match demuxer.begin(container) {
             Ok(()) => Ok(demuxer),
             Err(error) => Err((error, demuxer.into_reader())),
@@ -173,7 +184,9 @@ impl<R: Read> Demuxer<R> {
         })?;
         Ok(())
     }
+}
 
+impl<R> Demuxer<R> {
     /// The next packet; `None` at the end.
     ///
     /// # Errors
@@ -272,9 +285,11 @@ fn codec(id: c_int) -> TrackCodec {
     let known = [
         (AVCodecID::AV_CODEC_ID_H264, TrackCodec::H264),
         (AVCodecID::AV_CODEC_ID_HEVC, TrackCodec::Hevc),
+        (AVCodecID::AV_CODEC_ID_MPEG4, TrackCodec::Mpeg4),
         (AVCodecID::AV_CODEC_ID_AAC, TrackCodec::Aac),
         (AVCodecID::AV_CODEC_ID_PCM_MULAW, TrackCodec::PcmMulaw),
         (AVCodecID::AV_CODEC_ID_PCM_ALAW, TrackCodec::PcmAlaw),
+        (AVCodecID::AV_CODEC_ID_OPUS, TrackCodec::Opus),
     ];
     known.into_iter().find(|(known, _)| *known as c_int == id).map_or(TrackCodec::Other(id), |(_, codec)| codec)
 }

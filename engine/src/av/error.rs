@@ -61,6 +61,26 @@ impl Error {
         matches!(self, Self::Call { code: NO_MEMORY, .. })
     }
 
+    /// Whether the kernel refused.
+    pub fn is_denied(&self) -> bool {
+        const DENIED: c_int = -Errno::ACCESS.raw_os_error();
+        matches!(self, Self::Call { code: DENIED, .. })
+    }
+
+    /// The status that a server answered with, as far as FFmpeg tells: 400 and 500 stand for others of their kind.
+    pub fn status(&self) -> Option<u16> {
+        let Self::Call { code, .. } = self else { return None };
+        let known = [
+            (ffi::AVERROR_HTTP_UNAUTHORIZED, 401),
+            (ffi::AVERROR_HTTP_FORBIDDEN, 403),
+            (ffi::AVERROR_HTTP_NOT_FOUND, 404),
+            (ffi::AVERROR_HTTP_BAD_REQUEST, 400),
+            (ffi::AVERROR_HTTP_OTHER_4XX, 400),
+            (ffi::AVERROR_HTTP_SERVER_ERROR, 500),
+        ];
+        known.into_iter().find(|(known, _)| known == code).map(|(_, status)| status)
+    }
+
     /// Whether a device failed, rather than what it was given.
     pub fn is_device(&self) -> bool {
         matches!(self, Self::Device(_) | Self::Silent(..))

@@ -31,7 +31,7 @@ mod time_base;
 mod vpp;
 
 pub use decoder::{Decoder, Omission, Refusal};
-pub use demuxer::{Demuxed, Demuxer, TrackCodec, TrackFacts};
+pub use demuxer::{CameraAddress, Demuxed, Demuxer, TrackCodec, TrackFacts, Watch};
 pub use device::Device;
 pub use encoder::{Encoder, EncoderSettings, PictureKind, Tuning};
 pub use error::{Error, Silence};

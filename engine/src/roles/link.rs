@@ -63,6 +63,16 @@ impl Link {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
+    /// A link, and the supervisor's end of it.
+    ///
+    /// # Errors
+    /// If there is no descriptor left.
+    #[cfg(test)]
+    pub fn pair() -> io::Result<(Self, UnixStream)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        Ok((Self { stream: BufReader::new(ours) }, theirs))
+    }
+
     /// The same link for somebody else, who alone may receive from now on.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ mod probe;
 mod sound;
 mod trial;
 
-use camshaft::link::{FailureKind, FromWorker, Role, ToWorker};
+use camshaft::link::{DemuxInput, DemuxTask, FailureKind, FromWorker, Role, ToWorker};
 use camshaft::sandbox::{Confinement, Needs};
 use std::io;
 use std::path::Path;
@@ -34,7 +34,11 @@ pub fn run(link: &mut Link) -> Result<(), End> {
         Role::Probe { device } => Some(va::Driver::open(Path::new(device))),
         _ => None,
     };
-    let needs = if gpu.is_some() || asked.is_some() { Needs::Device } else { Needs::Nothing };
+    let needs = match &role {
+        Role::Demux(DemuxTask { input: DemuxInput::Rtsp(camera), .. }) => demux::needs(camera),
+        _ if gpu.is_some() || asked.is_some() => Needs::Device,
+        _ => Needs::Nothing,
+    };
     let confined = sandbox::confine(&confinement, needs)
         .map_err(|error| End::failed(FailureKind::Unsupported, error.to_string()))?;
     link.send(&FromWorker::Confined(confined), &[])?;

@@ -19,7 +19,7 @@ use url::{Position, Url};
 
 use super::tls::{Roots, Tls};
 use crate::ingest::failure::{Failure, quote_text};
-use crate::link::{FailureKind, HttpOrigin};
+use crate::link::{FailureKind, ServerOrigin};
 use crate::media::MAX_ACCESS_UNIT;
 
 /// The most bytes of an answer's head, and of what is read ahead of a body.
@@ -51,7 +51,7 @@ pub(super) struct Answer {
 pub(super) struct Body(Incoming);
 
 impl Client {
-    pub(super) fn new(origin: &HttpOrigin, addresses: Vec<SocketAddr>, roots: Roots) -> Result<Self, Failure> {
+    pub(super) fn new(origin: &ServerOrigin, addresses: Vec<SocketAddr>, roots: Roots) -> Result<Self, Failure> {
         let unreadable = |what: &str| Failure::new(FailureKind::Connect, format!("the source's URL {what}"));
         let url = Url::parse(&origin.url).map_err(|_| unreadable("cannot be read"))?;
         let host = url.host_str().ok_or_else(|| unreadable("has no host"))?;

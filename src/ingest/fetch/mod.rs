@@ -1,12 +1,13 @@
 //! Sources that are no RTSP sessions: bytes over HTTP, from a file, or by the link from a client that pushes.
 //!
-//! Containers go on as bytes: an engine takes them apart. JPEGs are told from each other here, and go on as pictures.
+//! A camera that an engine speaks RTSP with is reached through a tunnel. Containers go on as bytes: an engine takes them apart. JPEGs are told from each other here, and go on as pictures.
 
 mod file;
 mod http;
 mod multipart;
 mod pictures;
 mod tls;
+mod tunnel;
 
 use bytes::Bytes;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -22,16 +23,18 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::failure::{End, Failure};
 use super::sandbox;
 use crate::link::wire::{receive_async, send, send_async};
-use crate::link::{FailureKind, FetchTask, FromWorker, HttpOrigin, MAX_CHUNK, Origin, ToWorker};
+use crate::link::{FailureKind, FetchTask, FromWorker, MAX_CHUNK, Origin, ServerOrigin, ToWorker};
 use crate::media::{Container, InputFormat};
-use crate::sandbox::{Confined, Confinement};
+use crate::sandbox::{Confined, Confinement, Needs};
 use http::{Body, Client};
 use multipart::Multipart;
 use pictures::Pictures;
+use tunnel::Tunnel;
 
 /// What was opened before the sandbox closed.
 enum Opened {
-    Http { origin: HttpOrigin, addresses: Vec<SocketAddr>, roots: tls::Roots },
+    Http { origin: ServerOrigin, addresses: Vec<SocketAddr>, roots: tls::Roots },
+    Camera(Tunnel),
     File(std::fs::File, Container),
     Link(Option<InputFormat>),
 }
@@ -70,7 +73,7 @@ pub(super) fn run(
 
 fn password(origin: &Origin) -> Option<String> {
     match origin {
-        Origin::Http(origin) => origin.password.clone(),
+        Origin::Http(origin) | Origin::Rtsp(origin) => origin.password.clone(),
         Origin::File { .. } | Origin::Link { .. } => None,
     }
 }
@@ -80,8 +83,16 @@ fn open(confinement: &Confinement, task: &FetchTask) -> Result<(Confined, Opened
     match &task.origin {
         Origin::Http(origin) => {
             let roots = tls::Roots::read(origin)?;
-            let (confined, addresses) = sandbox::enter(confinement, &origin.url, &origin.reach)?;
+            let (confined, addresses) =
+                sandbox::enter(confinement, &origin.url, &origin.reach, |port| Needs::Camera { port })?;
             Ok((confined, Opened::Http { origin: origin.clone(), addresses, roots }))
+        }
+        Origin::Rtsp(origin) => {
+            let roots = tls::Roots::read(origin)?;
+            let entrance = tunnel::Entrance::open()?;
+            let (confined, addresses) =
+                sandbox::enter(confinement, &origin.url, &origin.reach, |port| Needs::Tunnel { port })?;
+            Ok((confined, Opened::Camera(Tunnel::new(origin, addresses, roots, entrance)?)))
         }
         Origin::File { path, directories } => {
             let Some(InputFormat::Container(container)) = task.format else {
@@ -114,6 +125,13 @@ async fn serve(
             _ = receive_async::<ToWorker>(&mut commands) => Ok(()),
             end = file::read(file, container, link) => Err(end),
         },
+        Opened::Camera(tunnel) => {
+            let deadline = Instant::now() + Duration::from_millis(task.connect_ms.into());
+            tokio::select! {
+                _ = receive_async::<ToWorker>(&mut commands) => Ok(()),
+                ended = tunnel.run(deadline, link) => ended,
+            }
+        }
         Opened::Http { origin, addresses, roots } => {
             let client = Client::new(&origin, addresses, roots)?;
             tokio::select! {

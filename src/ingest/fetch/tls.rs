@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use crate::ingest::failure::Failure;
-use crate::link::{FailureKind, HttpOrigin};
+use crate::link::{FailureKind, ServerOrigin};
 use crate::media::TlsTrust;
 
 /// Where Linux distributions keep the authorities that they trust.
@@ -28,8 +28,9 @@ pub(super) enum Roots {
 
 impl Roots {
     /// Reads the file that the configuration names, or the system's. Without TLS nothing is read.
-    pub(super) fn read(origin: &HttpOrigin) -> Result<Self, Failure> {
-        if !origin.url.starts_with("https:") || origin.tls == TlsTrust::Insecure {
+    pub(super) fn read(origin: &ServerOrigin) -> Result<Self, Failure> {
+        if !["https:", "rtsps:"].iter().any(|scheme| origin.url.starts_with(scheme)) || origin.tls == TlsTrust::Insecure
+        {
             return Ok(Self::Any);
         }
         let mut store = RootCertStore::empty();

@@ -330,6 +330,7 @@ impl Session {
             | FromWorker::Progress(_)
             | FromWorker::Finished(_)
             | FromWorker::Container(_)
+            | FromWorker::Tunnel { .. }
             | FromWorker::Bytes
             | FromWorker::EndOfBytes
             | FromWorker::Confined(_) => {

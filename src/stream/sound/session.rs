@@ -10,7 +10,9 @@ use super::maker::Maker;
 use crate::link::{FromWorker, Outgoing, Program, Role, SoundTask, ToWorker, Worker, WorkerEvent, usage};
 use crate::media::{AudioConfig, MAX_ACCESS_UNIT, MediaTime, Packet, PacketHeader, Track, TrackConfig};
 use crate::ring::{Read, Reader};
+use crate::sandbox::Confined;
 use crate::stream::status::SandboxStatus;
+use crate::stream::used::ProcessUse;
 
 /// How often memory and progress are looked at.
 const TICK: Duration = Duration::from_millis(500);
@@ -64,6 +66,7 @@ pub struct Session<'a> {
     sent: &'a AtomicU64,
     consumed: u64,
     heard: Instant,
+    used: ProcessUse,
 }
 
 impl Session<'_> {
@@ -81,7 +84,8 @@ impl Session<'_> {
         maker.note(|progress| progress.worker = Some(worker.pid));
         let (outbox, sent) = (worker.outbox.clone(), AtomicU64::new(0));
         let task = SoundTask { config: AudioConfig::clone(&config), spec: maker.spec };
-        let mut session = Session { maker, worker, sent: &sent, consumed: 0, heard: Instant::now() };
+        let mut session =
+            Session { maker, worker, sent: &sent, consumed: 0, heard: Instant::now(), used: ProcessUse::default() };
         tokio::select! {
             biased;
             reason = session.listen() => Ended::Died(reason),
@@ -135,7 +139,9 @@ impl Session<'_> {
     }
 
     fn show_sandbox(&self) {
-        let confined = self.worker.confined();
+        let (confined, metrics) = (self.worker.confined(), &self.maker.setup.metrics);
+        let is_enforced = confined.is_some_and(Confined::is_enforced);
+        metrics.all.worker_sandboxed.with_label_values(&[metrics.id(), "sound"]).set(is_enforced.into());
         let sandbox = confined.map(SandboxStatus::from);
         self.maker.note(|progress| progress.sandbox = sandbox);
     }
@@ -148,8 +154,9 @@ impl Session<'_> {
         } else if self.heard.elapsed() >= limits.watchdog {
             return Some("hang".to_owned());
         }
-        let rss = usage(self.worker.pid)?.rss_bytes;
-        (rss > limits.pixels_memory).then(|| "memory limit".to_owned())
+        let usage = usage(self.worker.pid)?;
+        self.used.show(&self.maker.setup.metrics, "sound", usage);
+        (usage.rss_bytes > limits.pixels_memory).then(|| "memory limit".to_owned())
     }
 }
 

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::machine::{Machine, Noise};
 use super::reader::{SIZE, Seen, Sightings, longest_wait};
 use super::{Hurt, Row, figures};
 use crate::support::{Camshaft, children, eventually};
 
 /// Pictures a second of every stream.
 const RATE: f64 = 25.0;
-/// How much of others' pictures may be missing, beside the picture's own duration, in 99 of 100 cases…
+/// How much of others' pictures may be missing, beside the picture's own duration.
 const GAP: f64 = 0.2;
-/// … and ever: a machine with more to do than CPUs leaves out a moment on its own account.
-const LONGEST_GAP: f64 = 0.6;
+/// Where others use the machine as well it takes moments on its own account: so much may be missing once in 100 pictures.
+const GAP_UNDER_NOISE: f64 = 0.6;
 /// Cameras replay a clip of so many pictures, so that numbers start again; no gap is as long.
 const NUMBERS: u32 = 1500;
 /// How much more memory the service may take after a fault.
@@ -31,7 +32,7 @@ struct Watched {
     copy: Sightings,
 }
 
-/// What the service takes of the machine.
+/// What the service and its workers take of the machine.
 #[derive(Clone, Copy, Debug)]
 struct Footprint {
     memory: u64,
@@ -63,9 +64,13 @@ impl Bench {
         for row in rows {
             eprintln!("row: {}", row.fault);
             let (marks, accidents) = (self.marks(), self.accidents(row.hurt));
+            let machine = Machine::watch(self.server.pid());
+            let skipped = self.skipped(row.hurt);
             let start = (row.inject)(target, self);
             self.streams.keys().for_each(|name| self.wait_pictures(name, 15));
-            let waits = self.check_since(&marks, row.hurt, start);
+            let noise = machine.noise();
+            let waits = self.check_since(&marks, row.hurt, start, noise);
+            self.check_accounts(&marks, row.hurt, skipped);
             assert_eq!(self.accidents(row.hurt), accidents, "{}: others' workers or cameras went", row.fault);
             assert!(waits <= row.bound, "{}: pictures were away for {waits:?}", row.fault);
             self.check_footprint(row.fault);
@@ -108,12 +113,18 @@ impl Bench {
     }
 
     /// Who is spared has missed nothing; gives how long the hurt were without pictures.
-    fn check_since(&self, marks: &BTreeMap<&'static str, (usize, usize)>, hurt: Hurt, start: Instant) -> Duration {
+    fn check_since(
+        &self,
+        marks: &BTreeMap<&'static str, (usize, usize)>,
+        hurt: Hurt,
+        start: Instant,
+        noise: Noise,
+    ) -> Duration {
         let mut waits = Duration::ZERO;
         for (name, watched) in &self.streams {
             let pictures = watched.pictures.since(marks[name].0);
             if hurt.spares_pictures_of(name) {
-                assert_spared(name, &pictures);
+                assert_spared(name, &pictures, noise);
             } else {
                 waits = waits.max(longest_wait(&pictures, start));
                 assert_one_timeline(name, &pictures);
@@ -124,6 +135,28 @@ impl Bench {
             }
         }
         waits
+    }
+
+    /// Packets that the hurt stream's decoder has skipped so far, having fallen behind.
+    fn skipped(&self, hurt: Hurt) -> u64 {
+        let Hurt::Pictures(name) = hurt else { return 0 };
+        self.counted(&format!("camshaft_consumer_dropped_total{{kind=\"decoder\",stream=\"{name}\"}}")) as u64
+    }
+
+    /// Where the source is well, what a reader of the hurt stream's pictures lacks was counted as well: received =
+    /// delivered + dropped + `skipped` by the decoder. The pictures are 1/[`RATE`] apart, so that their times tell how many
+    /// there were; what they show may be wrong.
+    fn check_accounts(&self, marks: &BTreeMap<&'static str, (usize, usize)>, hurt: Hurt, skipped: u64) {
+        let Hurt::Pictures(name) = hurt else { return };
+        let pictures = self.streams[name].pictures.since(marks[name].0);
+        let received = |pair: &[Seen]| ((pair[1].pts - pair[0].pts) * RATE).round() as u64;
+        let uncounted = |pair: &[Seen]| received(pair).checked_sub(1 + pair[1].dropped);
+        let uncounted: Option<u64> = pictures.windows(2).map(uncounted).sum();
+        let skipped = self.skipped(hurt) - skipped;
+        // Packets that were decoded before the fault may be skipped in the replay, too.
+        let is_exact = uncounted.is_some_and(|uncounted| uncounted == 0 || uncounted <= skipped);
+        assert!(is_exact, "{name}: {uncounted:?} pictures went uncounted, {skipped} packets were skipped");
+        eprintln!("{name}: {} pictures, {uncounted:?} left out by the decoder", pictures.len());
     }
 
     /// Memory, descriptors and processes come back to what they were.
@@ -144,8 +177,9 @@ impl Bench {
 impl Footprint {
     fn of(pid: u32) -> Self {
         let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-        let memory = camshaft::link::usage(pid).map_or(0, |usage| usage.rss_bytes);
-        Self { memory, descriptors, processes: children(pid).len() }
+        let workers = children(pid);
+        let memory = workers.iter().map(|(worker, _)| memory(*worker)).sum::<u64>() + memory(pid);
+        Self { memory, descriptors, processes: workers.len() }
     }
 }
 
@@ -154,12 +188,21 @@ fn step(pair: &[Seen]) -> Option<u32> {
     Some((pair[1].number? + NUMBERS - pair[0].number? % NUMBERS) % NUMBERS)
 }
 
-/// Hardly a gap, and what is missing was counted: received = delivered + dropped.
-fn assert_spared(name: &str, seen: &[Seen]) {
+/// A process's memory in bytes, its share of what several use; without the right to know that, all that it uses.
+fn memory(pid: u32) -> u64 {
+    let shared = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let kilobytes = shared.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok());
+    let resident = || camshaft::link::usage(pid).map_or(0, |usage| usage.rss_bytes);
+    kilobytes.map_or_else(resident, |kilobytes: u64| kilobytes << 10)
+}
+
+/// No gap, and what is missing was counted: received = delivered + dropped.
+fn assert_spared(name: &str, seen: &[Seen], noise: Noise) {
     let mut long = 0;
     for pair in seen.windows(2) {
         let gap = pair[1].pts - pair[0].pts - 1.0 / RATE;
-        assert!(gap > -1.0 / RATE && gap <= LONGEST_GAP, "{name}: {gap:.3} s between {pair:?}");
+        let longest = if noise == Noise::Loud { GAP_UNDER_NOISE } else { GAP };
+        assert!(gap > -1.0 / RATE && gap <= longest + 0.001, "{name}: {gap:.3} s between {pair:?}, noise: {noise:?}");
         long += usize::from(gap > GAP + 0.001);
         let step = step(pair).unwrap_or_else(|| panic!("{name}: no number in {pair:?}"));
         assert_eq!(u64::from(step), 1 + pair[1].dropped, "{name}: pictures went uncounted: {pair:?}");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::bench::Bench;
 use super::{Hurt, Row};
-use crate::support::{Camera, Camshaft, Clip, Coding, Network, Relay, Tamper, eventually_within, signal};
+use crate::support::{Camera, Camshaft, Clip, Coding, Network, Relay, Tamper, eventually, eventually_within, signal};
 use rustix::process::Signal;
 
 /// A camera that answers to the first picture.
@@ -52,15 +52,14 @@ const ROWS: &[Row<Cameras>] = &[
     row("bit flips 1 in 10⁶", GOP, |cameras, bench| misbehave(cameras, bench, Tamper::FlipBits(1_000_000))),
     row("bit flips 1 in 10⁵", GOP, |cameras, bench| misbehave(cameras, bench, Tamper::FlipBits(100_000))),
     row("bit flips 1 in 10⁴", GOP, |cameras, bench| misbehave(cameras, bench, Tamper::FlipBits(10_000))),
-    row("packet loss 1 %", GOP, |cameras, bench| misbehave(cameras, bench, Tamper::Lose(1))),
-    row("packet loss 10 %", GOP, |cameras, bench| {
-        let lost = bench.counted("camshaft_source_packets_lost_total{stream=\"cam\"}");
-        let since = misbehave(cameras, bench, Tamper::Lose(10));
-        assert!(bench.counted("camshaft_source_packets_lost_total{stream=\"cam\"}") > lost, "losses are counted");
-        since
-    }),
+    row("packet loss 1 %", GOP, |cameras, bench| lose(cameras, bench, 1)),
+    row("packet loss 10 %", GOP, |cameras, bench| lose(cameras, bench, 10)),
     row("timestamps jump an hour ahead and back", GOP, |cameras, bench| {
-        misbehave(cameras, bench, Tamper::Shift(3600 * 90_000))
+        const JUMPS: &str = "camshaft_source_clock_jumps_total{stream=\"cam\"}";
+        let jumps = bench.counted(JUMPS);
+        let since = misbehave(cameras, bench, Tamper::Shift(3600 * 90_000));
+        assert!(bench.counted(JUMPS) > jumps, "jumps are counted");
+        since
     }),
     row("timestamps wrap", GOP, |cameras, bench| misbehave(cameras, bench, Tamper::Wrap)),
     row("timestamps stand still", GOP, |cameras, bench| misbehave(cameras, bench, Tamper::Freeze)),
@@ -74,16 +73,16 @@ const ROWS: &[Row<Cameras>] = &[
         assert!(status["reason"].as_str().is_some_and(|reason| reason.contains("password")), "{status:#}");
         switch(cameras, bench, &cameras.plain)
     }),
-    // The clip's next keyframe comes a minute after its first.
+    // The clip's second keyframe comes 64 s after its first.
     Row {
         fault: "keyframes absent for 60 s",
         hurt: Hurt::Nobody,
         bound: Duration::ZERO,
         inject: |_, bench| {
             let reach =
-                || bench.server.metric("camshaft_ring_seconds{stream=\"long\"}").filter(|seconds| *seconds >= 50.0);
+                || bench.server.metric("camshaft_ring_seconds{stream=\"long\"}").filter(|seconds| *seconds >= 60.0);
             let pause = || bench.server.log().pause();
-            eventually_within(Duration::from_secs(70), "the ring reaches back to the keyframe", pause, reach);
+            eventually_within(Duration::from_secs(140), "the ring reaches back to the keyframe", pause, reach);
             Instant::now()
         },
     },
@@ -93,12 +92,27 @@ const fn row(fault: &'static str, bound: Duration, inject: fn(&Cameras, &Bench) 
     Row { fault, hurt: Hurt::Stream("cam"), bound, inject }
 }
 
-/// The camera does this for a while.
+/// The camera does this for a while, and until it has made a difference.
 fn misbehave(cameras: &Cameras, bench: &Bench, tamper: Tamper) -> Instant {
     cameras.relay.tamper(tamper);
     bench.wait_pictures("clock", A_WHILE);
+    let struck = || (cameras.relay.struck() > 0).then_some(());
+    // A bit in 10⁶ is one in ten seconds.
+    eventually_within(Duration::from_secs(120), &format!("{tamper:?} strikes"), || bench.server.log().pause(), struck);
+    eprintln!("{tamper:?} struck {} times", cameras.relay.struck());
     cameras.relay.tamper(Tamper::Nothing);
     Instant::now()
+}
+
+/// The camera's packets are lost, and counted.
+fn lose(cameras: &Cameras, bench: &Bench, percent: u32) -> Instant {
+    const LOST: &str = "camshaft_source_packets_lost_total{stream=\"cam\"}";
+    let lost = bench.counted(LOST);
+    let since = misbehave(cameras, bench, Tamper::Lose(percent));
+    let counted = || (bench.counted(LOST) > lost).then_some(());
+    // A loss shows by what follows it.
+    eventually("losses are counted", || bench.server.log().pause(), counted);
+    since
 }
 
 /// Another camera answers from now on.
@@ -119,7 +133,7 @@ impl Far {
     fn start(clip: &Clip) -> Self {
         match Network::make() {
             Some(network) => {
-                let camera = Camera::start_in(&network, clip);
+                let camera = Camera::start_in(&network, clip, &[]);
                 Self::Cabled(network, camera)
             }
             None => Self::Stopped(Camera::start(clip, &[])),
@@ -151,7 +165,7 @@ fn faults_of_cameras() {
     let clip = Clip::make(Coding::default());
     let large = Clip::make(Coding { size: (640, 360), ..Coding::default() });
     let hevc = Clip::make(Coding { encoder: "libx265", ..Coding::default() });
-    let long = Clip::make(Coding { gop: 1500, ..Coding::default() });
+    let long = Clip::make(Coding { gop: 1600, frames: 3000, ..Coding::default() });
     let plain = Camera::start(&clip, &[]);
     let cameras = Cameras {
         relay: Relay::to(plain.port()),

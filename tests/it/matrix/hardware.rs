@@ -11,6 +11,8 @@ use crate::support::{Action, ArmedFault, Call, Camera, Camshaft, Clip, Coding, C
 const DECODING_ERROR: u32 = 0x17;
 /// VA_STATUS_ERROR_OPERATION_FAILED.
 const OPERATION_FAILED: u32 = 0x01;
+/// VA_CODED_BUF_STATUS_BAD_BITSTREAM.
+const BAD_BITSTREAM: u32 = 0x8000;
 /// Silent faults show in samples: pictures come all the time, and then those of the CPU.
 const SILENT: Duration = Duration::from_secs(3);
 const STREAM: &str = "gpu";
@@ -24,17 +26,7 @@ const ROWS: &[Row<Gpu>] = &[
         Instant::now()
     }),
     row("device: EIO once", Hurt::Nobody, DEATH, |gpu, bench| {
-        let decoded = gpu.count(Counter::H264Decoded);
-        let fault = gpu.break_once(Call::SyncSurface, Action::Status(OPERATION_FAILED));
-        struck(gpu, bench, fault, 1);
-        gpu.mend(fault);
-        eventually(
-            "it still decodes",
-            || bench.server.log().pause(),
-            || (gpu.count(Counter::H264Decoded) > decoded + 25).then_some(()),
-        );
-        // While a picture is read back one error is enough to leave, for the cool-down.
-        wait_accel(bench, "hardware");
+        costs_nothing(gpu, bench, Call::SyncSurface, Action::Status(OPERATION_FAILED));
         Instant::now()
     }),
     hurt("device: EIO for ever", DEATH, |gpu, bench| {
@@ -80,6 +72,11 @@ const ROWS: &[Row<Gpu>] = &[
     encoder("encoder: the same packet again", |gpu, bench| {
         fails_to_encode(gpu, bench, Action::StaleCoded, &["stale_packets"])
     }),
+    // Nobody but a decoder of the encode could find these.
+    encoder("encoder: damaged packets", |gpu, bench| goes_unnoticed(gpu, bench, Action::CorruptCoded)),
+    encoder("encoder: packets whose status says broken", |gpu, bench| {
+        goes_unnoticed(gpu, bench, Action::CodedStatus(BAD_BITSTREAM))
+    }),
 ];
 
 const fn row(fault: &'static str, hurt: Hurt, bound: Duration, inject: fn(&Gpu, &Bench) -> Instant) -> Row<Gpu> {
@@ -117,6 +114,18 @@ fn struck(gpu: &Gpu, bench: &Bench, fault: ArmedFault, times: u64) {
     eventually(&format!("the fault strikes {times} times"), || bench.server.log().pause(), is_struck);
 }
 
+/// What strikes once moves nobody.
+fn costs_nothing(gpu: &Gpu, bench: &Bench, call: Call, action: Action) {
+    let moves = || bench.server.status(STREAM)["accel"]["since"].clone();
+    let (since, decoded) = (moves(), gpu.count(Counter::H264Decoded));
+    let fault = gpu.break_once(call, action);
+    struck(gpu, bench, fault, 1);
+    gpu.mend(fault);
+    let goes_on = || (gpu.count(Counter::H264Decoded) > decoded + 50).then_some(());
+    eventually("it still decodes", || bench.server.log().pause(), goes_on);
+    assert_eq!(moves(), since, "{call:?} {action:?}: the stream left the device");
+}
+
 /// The stream leaves the device for one of `reasons`, and comes back when it works.
 fn fails(gpu: &Gpu, bench: &Bench, call: Call, action: Action, reasons: &[&str]) -> Instant {
     let before = fallbacks(bench, reasons);
@@ -148,6 +157,19 @@ fn fails_to_encode(gpu: &Gpu, bench: &Bench, action: Action, reasons: &[&str]) -
     let fault = gpu.break_for_good(Call::EndEncode, 0, action);
     wait_encode(bench, "software");
     assert!(fallbacks(bench, reasons) > before, "{}", bench.server.admin("/metrics").text());
+    gpu.mend(fault);
+    wait_encode(bench, "hardware");
+    Instant::now()
+}
+
+/// The encode goes on on the device with what it gives, and is whole again afterwards.
+fn goes_unnoticed(gpu: &Gpu, bench: &Bench, action: Action) -> Instant {
+    wait_encode(bench, "hardware");
+    let since = bench.server.status(STREAM)["accel"]["since"].clone();
+    let fault = gpu.break_for_good(Call::EndEncode, 0, action);
+    struck(gpu, bench, fault, 25);
+    let status = bench.server.status(STREAM);
+    assert!(status["accel"]["since"] == since, "{action:?}: {status:#}");
     gpu.mend(fault);
     wait_encode(bench, "hardware");
     Instant::now()

@@ -9,6 +9,7 @@ mod consumers;
 mod ends;
 mod figures;
 mod hardware;
+mod machine;
 mod promises;
 mod reader;
 mod workers;

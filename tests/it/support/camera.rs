@@ -31,10 +31,10 @@ impl Camera {
     }
 
     /// The same on another network.
-    pub fn start_in(network: &Network, clip: &Clip) -> Self {
+    pub fn start_in(network: &Network, clip: &Clip, arguments: &[&str]) -> Self {
         let mut command = network.command("/usr/bin/python3");
         command.arg(format!("{SCRIPTS}/rtsp_camera.py")).args(["--address", &network.peer()]);
-        command.args(["--codec", clip.codec(), "--file"]).arg(&clip.path);
+        command.args(["--codec", clip.codec(), "--file"]).arg(&clip.path).args(arguments);
         let mut camera = Self::run(command);
         camera.address = network.peer();
         camera
@@ -74,10 +74,10 @@ impl Drop for Camera {
     }
 }
 
-/// A camera that misbehaves: `endless-header`, `endless-fragments`, `silent`, `rst`.
+/// A camera that misbehaves: `endless-header`, `endless-fragments`, `silent`, `rst`, `redirect PORT`.
 pub fn hostile_camera(mode: &str) -> Camera {
     let mut command = script("hostile_camera.py");
-    command.arg(mode);
+    command.args(mode.split(' '));
     Camera::run(command)
 }
 

@@ -13,7 +13,7 @@ static MAKING: Mutex<()> = Mutex::new(());
 /// How a clip is coded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coding {
-    /// `libx264`, `libx265` or `mjpeg`.
+    /// `libx264`, `libx265`, `mjpeg` or `mpeg4`.
     pub encoder: &'static str,
     /// Width and height.
     pub size: (u32, u32),
@@ -57,11 +57,12 @@ impl Clip {
         Self { path, coding }
     }
 
-    /// `h264`, `h265` or `jpeg`, as the camera script names it.
+    /// `h264`, `h265`, `jpeg` or `mpeg4`, as the camera script names it.
     pub fn codec(&self) -> &'static str {
         match self.coding.encoder {
             "libx265" => "h265",
             "mjpeg" => "jpeg",
+            "mpeg4" => "mpeg4",
             _ => "h264",
         }
     }
@@ -79,7 +80,7 @@ fn encode(path: &Path, coding: Coding) {
         command.args(["-f", "lavfi", "-i", &tone, "-c:a", "aac", "-b:a", "64k"]);
     }
     command.args(["-c:v", coding.encoder, "-g", &gop, "-bf", &bframes]);
-    if coding.encoder != "mjpeg" {
+    if !["mjpeg", "mpeg4"].contains(&coding.encoder) {
         command.args(["-preset", "ultrafast", "-pix_fmt", "yuv420p"]);
     }
     match coding.encoder {
@@ -88,6 +89,7 @@ fn encode(path: &Path, coding: Coding) {
             command.args(["-x265-params", &parameters, "-tag:v", "hvc1"]);
         }
         // RTP carries the standard's own Huffman tables only (RFC 2435 §3.1.1), and rtpjpegpay wants a full range.
+        "mpeg4" => drop(command.args(["-q:v", "3", "-pix_fmt", "yuv420p"])),
         "mjpeg" => drop(command.args(["-huffman", "default", "-q:v", "3", "-pix_fmt", "yuvj420p"])),
         _ => drop(command.args(["-profile:v", "main", "-sc_threshold", "0", "-keyint_min", &gop])),
     }

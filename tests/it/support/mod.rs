@@ -33,7 +33,7 @@ pub use relay::{Relay, Tamper};
 pub use rtsp::RtspClient;
 pub use shm::{SharedFrame, SharedReader};
 pub use stand_in::StandIn;
-pub use web::{FfmpegServer, Nginx, hostile_server};
+pub use web::{Apache, Certificate, FfmpegServer, Nginx, hostile_server};
 
 use std::time::{Duration, Instant};
 

@@ -59,6 +59,16 @@ impl Network {
         ip(&["-n", &self.name, "link", "set", &self.devices().1, "up"]);
     }
 
+    /// A multicast group that both sides reach each other by.
+    pub fn group(&self) -> String {
+        let [_, _, third, fourth] = self.address(0).parse::<std::net::Ipv4Addr>().unwrap().octets();
+        let group = format!("239.255.{third}.{fourth}");
+        let (here, there) = self.devices();
+        ip(&["route", "add", &group, "dev", &here]);
+        ip(&["-n", &self.name, "route", "add", &group, "dev", &there]);
+        group
+    }
+
     fn devices(&self) -> (String, String) {
         (format!("cama{}", self.number), format!("camb{}", self.number))
     }

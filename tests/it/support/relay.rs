@@ -46,6 +46,7 @@ struct State {
     is_away: bool,
     is_over: bool,
     answered: Option<Instant>,
+    struck: u64,
     connections: Vec<TcpStream>,
 }
 
@@ -60,6 +61,7 @@ impl Relay {
             is_away: false,
             is_over: false,
             answered: None,
+            struck: 0,
             connections: Vec::new(),
         };
         let shared = Arc::new(Mutex::new(state));
@@ -75,7 +77,13 @@ impl Relay {
 
     /// From now on this happens.
     pub fn tamper(&self, tamper: Tamper) {
-        self.shared.lock().unwrap().tamper = tamper;
+        let mut state = self.shared.lock().unwrap();
+        (state.tamper, state.struck) = (tamper, 0);
+    }
+
+    /// Bits that were flipped, or packets that were lost or rewritten, since [`Relay::tamper`].
+    pub fn struck(&self) -> u64 {
+        self.shared.lock().unwrap().struck
     }
 
     /// Further connections go to the camera on this port.
@@ -186,7 +194,12 @@ fn pass_media(camera: TcpStream, client: &mpsc::Sender<Due>, shared: &Mutex<Stat
             message.resize(4 + usize::from(u16::from_be_bytes([message[2], message[3]])), 0);
             camera.read_exact(&mut message[4..])?;
             let tamper = shared.lock().unwrap().tamper;
-            if !mangler.keeps(&mut message, tamper) {
+            let Mangled { keeps, struck } = mangler.mangle(&mut message, tamper);
+            let mut state = shared.lock().unwrap();
+            if state.tamper == tamper {
+                state.struck += struck;
+            }
+            if !keeps {
                 continue;
             }
         }
@@ -233,42 +246,79 @@ struct Mangler {
     shift: Option<u32>,
 }
 
+/// What became of a packet.
+struct Mangled {
+    /// Whether it is passed on.
+    keeps: bool,
+    /// How much of it is not as the camera sent it: bits, or 1.
+    struck: u64,
+}
+
+impl Mangled {
+    const UNTOUCHED: Self = Self { keeps: true, struck: 0 };
+    const REWRITTEN: Self = Self { keeps: true, struck: 1 };
+    const LOST: Self = Self { keeps: false, struck: 1 };
+}
+
 impl Mangler {
-    /// Does to an interleaved packet what is to become of it; false if it is lost.
-    fn keeps(&mut self, message: &mut [u8], tamper: Tamper) -> bool {
+    /// Does to an interleaved packet what is to become of it.
+    fn mangle(&mut self, message: &mut [u8], tamper: Tamper) -> Mangled {
         if tamper == Tamper::Silence {
-            return false;
+            return Mangled::LOST;
         }
         // Even channels carry RTP (RFC 3550 §5.1), odd ones reports.
         if message[1] % 2 == 1 || message.len() < 4 + 14 {
-            if let (Tamper::ClockAhead(by), [_, _, _, _, _, 200, ..]) = (tamper, &message[..]) {
-                // The seconds of a sender report (RFC 3550 §6.4.1).
-                let seconds = u32::from_be_bytes([message[12], message[13], message[14], message[15]]);
-                message[12..16].copy_from_slice(&seconds.wrapping_add(by).to_be_bytes());
-            }
-            // A report would tell of a clock that the packets do not follow.
-            return !matches!(tamper, Tamper::Shift(_) | Tamper::Wrap | Tamper::Freeze);
+            return Self::mangle_report(message, tamper);
         }
         let timestamp = u32::from_be_bytes([message[8], message[9], message[10], message[11]]);
-        match tamper {
-            Tamper::Nothing | Tamper::Silence | Tamper::Late(_) | Tamper::ClockAhead(_) => {}
+        let mangled = match tamper {
+            Tamper::Nothing | Tamper::Silence | Tamper::Late(_) | Tamper::ClockAhead(_) => Mangled::UNTOUCHED,
             Tamper::FlipBits(one_in) => {
+                let mut struck = 0;
                 for byte in &mut message[16..] {
-                    (0..8).filter(|_| self.random.u32(..one_in) == 0).for_each(|bit| *byte ^= 1 << bit);
+                    for bit in (0..8).filter(|_| self.random.u32(..one_in) == 0) {
+                        *byte ^= 1 << bit;
+                        struck += 1;
+                    }
                 }
+                Mangled { keeps: true, struck }
             }
-            Tamper::Lose(percent) => return self.random.u32(..100) >= percent,
-            Tamper::Shift(by) => message[8..12].copy_from_slice(&timestamp.wrapping_add(by).to_be_bytes()),
+            Tamper::Lose(percent) if self.random.u32(..100) < percent => return Mangled::LOST,
+            Tamper::Lose(_) => Mangled::UNTOUCHED,
+            Tamper::Shift(by) => {
+                message[8..12].copy_from_slice(&timestamp.wrapping_add(by).to_be_bytes());
+                Mangled::REWRITTEN
+            }
             Tamper::Wrap => {
                 let shift = *self.shift.get_or_insert(0u32.wrapping_sub(90_000).wrapping_sub(timestamp));
-                message[8..12].copy_from_slice(&timestamp.wrapping_add(shift).to_be_bytes());
+                let shifted = timestamp.wrapping_add(shift);
+                message[8..12].copy_from_slice(&shifted.to_be_bytes());
+                // Those behind the wrap.
+                Mangled { keeps: true, struck: u64::from(shifted < 1 << 31) }
             }
-            Tamper::Freeze => message[8..12].copy_from_slice(&self.last_timestamp.to_be_bytes()),
-            Tamper::Garbage => self.random.fill(&mut message[16..]),
-        }
+            Tamper::Freeze => {
+                message[8..12].copy_from_slice(&self.last_timestamp.to_be_bytes());
+                Mangled { keeps: true, struck: u64::from(self.last_timestamp != timestamp) }
+            }
+            Tamper::Garbage => {
+                self.random.fill(&mut message[16..]);
+                Mangled::REWRITTEN
+            }
+        };
         if tamper != Tamper::Freeze {
             self.last_timestamp = timestamp;
         }
-        true
+        mangled
+    }
+
+    fn mangle_report(message: &mut [u8], tamper: Tamper) -> Mangled {
+        if let (Tamper::ClockAhead(by), [_, _, _, _, _, 200, ..]) = (tamper, &message[..]) {
+            // The seconds of a sender report (RFC 3550 §6.4.1).
+            let seconds = u32::from_be_bytes([message[12], message[13], message[14], message[15]]);
+            message[12..16].copy_from_slice(&seconds.wrapping_add(by).to_be_bytes());
+        }
+        // A report would tell of a clock that the packets do not follow.
+        let keeps = !matches!(tamper, Tamper::Shift(_) | Tamper::Wrap | Tamper::Freeze);
+        Mangled { keeps, struck: 0 }
     }
 }

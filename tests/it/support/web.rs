@@ -30,32 +30,7 @@ impl Nginx {
         std::fs::create_dir(path("www/login")).unwrap();
         let hash = command_output("openssl", &["passwd", "-apr1", PASSWORD]);
         std::fs::write(path("users"), format!("viewer:{}", String::from_utf8(hash).unwrap())).unwrap();
-        let (key, certificate) = (path("key.pem"), path("ca.pem"));
-        // No authority, as a certificate of a camera is none; OpenSSL's own configuration would make it one.
-        std::fs::write(path("openssl.cnf"), "[req]\ndistinguished_name = name\n[name]\n").unwrap();
-        let (config, name) = (path("openssl.cnf"), "subjectAltName=IP:127.0.0.1");
-        command_output(
-            "openssl",
-            &[
-                "req",
-                "-x509",
-                "-config",
-                &config,
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=camera",
-                "-addext",
-                name,
-                "-keyout",
-                &key,
-                "-out",
-                &certificate,
-            ],
-        );
+        let Certificate { key, certificate } = Certificate::make(dir.path());
         let ports = [free_port(), free_port()];
         let config = format!(
             "daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log;
@@ -115,6 +90,101 @@ impl Drop for Nginx {
     }
 }
 
+/// Apache with a directory of its own, all of which wants viewer and s3cret-canary by digest (RFC 7616).
+pub struct Apache {
+    child: Child,
+    dir: TempDir,
+    port: u16,
+}
+
+impl Apache {
+    /// Starts it on a free port.
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(dir.path(), open).unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(path("www")).unwrap();
+        let hash = command_output("sh", &["-c", &format!("printf %s viewer:camera:{PASSWORD} | md5sum | cut -c1-32")]);
+        std::fs::write(path("users"), format!("viewer:camera:{}", String::from_utf8(hash).unwrap())).unwrap();
+        let port = free_port();
+        let modules = ["mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_digest", "mime"];
+        let modules: String = modules
+            .iter()
+            .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
+            .collect();
+        let config = format!(
+            "{modules}Listen 127.0.0.1:{port}
+             ServerName camera
+             User www-data
+             Group www-data
+             DefaultRuntimeDir {dir}
+             PidFile {dir}/pid
+             ErrorLog {dir}/error.log
+             TypesConfig /dev/null
+             AddType video/mp2t .ts
+             AddType image/jpeg .jpg
+             DocumentRoot {dir}/www
+             <Directory {dir}/www>
+               AuthType Digest
+               AuthName camera
+               AuthDigestProvider file
+               AuthUserFile {dir}/users
+               Require valid-user
+             </Directory>",
+            dir = dir.path().display(),
+        );
+        std::fs::write(path("apache.conf"), config).unwrap();
+        let child = Command::new("/usr/sbin/apache2")
+            .args(["-X", "-f", &path("apache.conf")])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("apache2 runs: `make test` installs it");
+        wait_for_port(port);
+        Self { child, dir, port }
+    }
+
+    /// What it serves.
+    pub fn file(&self, name: &str) -> String {
+        self.dir.path().join("www").join(name).to_str().unwrap().to_owned()
+    }
+
+    /// `http://…` of a file.
+    pub fn url(&self, name: &str) -> String {
+        format!("http://127.0.0.1:{}/{name}", self.port)
+    }
+}
+
+impl Drop for Apache {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A certificate for 127.0.0.1 that only itself has signed, as cameras have them.
+pub struct Certificate {
+    /// The file of its key.
+    pub key: String,
+    /// Its own file.
+    pub certificate: String,
+}
+
+impl Certificate {
+    /// Makes one in `dir`.
+    pub fn make(dir: &Path) -> Self {
+        let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+        let (key, certificate, config) = (path("key.pem"), path("ca.pem"), path("openssl.cnf"));
+        // No authority, as a certificate of a camera is none; OpenSSL's own configuration would make it one.
+        std::fs::write(&config, "[req]\ndistinguished_name = name\n[name]\n").unwrap();
+        let request = ["req", "-x509", "-config", &config, "-newkey", "rsa:2048", "-nodes", "-days", "2"];
+        let name = ["-subj", "/CN=camera", "-addext", "subjectAltName=IP:127.0.0.1"];
+        let files = ["-keyout", &key, "-out", &certificate];
+        command_output("openssl", &[&request[..], &name, &files].concat());
+        Self { key, certificate }
+    }
+}
+
 /// ffmpeg serving a clip over HTTP, in real time and again and again, to the one client that comes.
 pub struct FfmpegServer {
     child: Child,
@@ -168,6 +238,7 @@ pub fn hostile_server(head: &'static [u8], more: &'static [u8]) -> String {
     url
 }
 
+/// A port that nobody listens on just now.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -21,6 +21,7 @@ pub(super) fn open(settings: &EncoderSettings) -> Result<Codec> {
         VideoCodec::H264 => "libx264",
         VideoCodec::Hevc => "libx265",
         VideoCodec::Mjpeg => "mjpeg",
+        VideoCodec::Mpeg4 => "mpeg4",
         VideoCodec::Mpeg2 => "mpeg2video",
         VideoCodec::Vp8 => "libvpx",
         VideoCodec::Vp9 => "libvpx-vp9",
@@ -72,7 +73,7 @@ fn options(settings: &EncoderSettings) -> Vec<(&'static str, String)> {
         VideoCodec::Hevc => x26x(("x265-params", X265_PARAMETERS)),
         VideoCodec::Vp8 | VideoCodec::Vp9 => fastest(("deadline", "realtime".to_owned())),
         VideoCodec::Av1 => fastest(("usage", "realtime".to_owned())),
-        VideoCodec::Mjpeg | VideoCodec::Mpeg2 => vec![],
+        VideoCodec::Mjpeg | VideoCodec::Mpeg4 | VideoCodec::Mpeg2 => vec![],
     }
 }
 

@@ -48,6 +48,7 @@ impl Audio {
             TrackCodec::Aac => AudioCodec::Aac,
             TrackCodec::PcmMulaw => AudioCodec::PcmMulaw,
             TrackCodec::PcmAlaw => AudioCodec::PcmAlaw,
+            TrackCodec::Opus => AudioCodec::Opus,
             _ => return None,
         };
         let (specific, rfc6381) = match codec {
@@ -55,6 +56,8 @@ impl Audio {
                 let object = facts.extradata.first()? >> 3;
                 (Bytes::copy_from_slice(&facts.extradata), format!("mp4a.40.{object}"))
             }
+            AudioCodec::Opus if facts.extradata.is_empty() => (opus_head(facts.channels), "opus".to_owned()),
+            AudioCodec::Opus => (Bytes::copy_from_slice(&facts.extradata), "opus".to_owned()),
             _ => (Bytes::new(), String::new()),
         };
         let (sample_rate, channels) = (facts.sample_rate, facts.channels);
@@ -100,6 +103,12 @@ impl Audio {
         debug_assert!(self.rest.len() <= LONGEST_ADTS);
         frames
     }
+}
+
+/// The identification header (RFC 7845 §5.1) of a stream that came without: libopus's usual delay, no gain.
+fn opus_head(channels: u16) -> Bytes {
+    let channels = if channels == 1 { 1 } else { 2 };
+    Bytes::from([&b"OpusHead\x01"[..], &[channels], b"\x38\x01\x80\xbb\0\0\0\0\0"].concat())
 }
 
 fn is_possible(config: &AudioConfig) -> bool {

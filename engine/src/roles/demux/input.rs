@@ -5,6 +5,7 @@ use camshaft::link::{FailureKind, FromWorker, ToWorker};
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+use crate::av::Watch;
 use crate::roles::{End, Link};
 
 /// Reads what the link brings; why that ended is told by [`Input::end`].
@@ -91,6 +92,38 @@ impl<'l> Input<'l> {
              with its parameter sets"
         );
         End::failed(FailureKind::Idle, message)
+    }
+}
+
+/// A camera that is spoken with: the link says only when that is over.
+impl Watch for Input<'_> {
+    fn is_over(&mut self) -> bool {
+        if self.end.is_none() {
+            self.end = self.heard_end();
+        }
+        self.end.is_some()
+    }
+
+    fn redirected(&mut self) {
+        self.end.get_or_insert(super::redirected());
+    }
+}
+
+impl Input<'_> {
+    fn heard_end(&mut self) -> Option<End> {
+        let now = Instant::now();
+        if now >= self.patience.deadline {
+            return Some(self.idle());
+        }
+        match self.link.receive_before(now) {
+            Ok(None) => None,
+            Ok(Some((ToWorker::EndOfBytes, _))) => {
+                Some(End::failed(FailureKind::Ended, "the camera closed the connection"))
+            }
+            Ok(Some((ToWorker::Stop, _))) => Some(End::LinkClosed),
+            Ok(Some(_)) => Some(crate::roles::protocol("who speaks with a camera takes the end only")),
+            Err(end) => Some(end),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Takes a container apart: bytes over the link in, packets of one video and one audio track out.
+//! Takes a container apart, or speaks RTSP with a camera: bytes over the link or from a tunnel in, packets of one video and
+//! one audio track out.
 //!
 //! ```text
 //! ToWorker::Bytes ─▶ Input ─▶ av::Demuxer ─▶ Video (parameter sets, access units) ─┐
@@ -11,12 +12,15 @@ mod pacing;
 mod video;
 
 use bytes::Bytes;
-use camshaft::link::{DemuxTask, FailureKind, FromWorker};
-use camshaft::media::{AudioConfig, Container, MediaTime, Pace, PacketHeader, Track, VideoConfig, WallClock};
+use camshaft::link::{DemuxInput, DemuxTask, FailureKind, FromWorker, TunnelledCamera};
+use camshaft::media::{
+    AudioConfig, Container, DecodeTimes, MediaTime, Pace, PacketHeader, Track, Transport, VideoConfig, WallClock,
+};
+use camshaft::sandbox::Needs;
 use std::time::Duration;
 
 use super::{End, Link};
-use crate::av::{self, Demuxed, Demuxer};
+use crate::av::{self, CameraAddress, Demuxed, Demuxer};
 use audio::{Audio, Heard};
 use input::{Input, Patience};
 use pacing::Pacer;
@@ -24,6 +28,15 @@ use video::{AccessUnit, Video};
 
 /// Ticks of a picture where nothing says how long it lasts: 25 a second.
 const USUAL_INTERVAL: i64 = MediaTime::HZ / 25;
+
+/// What it takes to speak with a camera.
+pub fn needs(camera: &TunnelledCamera) -> Needs {
+    let port = camera.port;
+    match camera.transport {
+        Transport::Tcp => Needs::Tunnelled { port },
+        Transport::Udp | Transport::Multicast => Needs::Camera { port },
+    }
+}
 
 /// Runs until the bytes end, make no sense, or no picture comes of them.
 ///
@@ -34,12 +47,14 @@ pub fn run(task: &DemuxTask, link: &mut Link) -> Result<(), End> {
     let millis = |millis: u32| Duration::from_millis(millis.into());
     let patience = Patience::new(millis(task.first_media_ms), millis(task.idle_ms));
     let mut input = Input::new(link, patience);
-    let mut output = Output::new(task.pace);
+    // RTP has presentation times only.
+    let decode_times = matches!(task.input, DemuxInput::Rtsp(_)).then(DecodeTimes::default);
+    let mut output = Output::new(task.pace, decode_times);
     loop {
         let before = output.pictures;
-        input = take_apart(task.container, input, &mut output)?;
+        input = take_apart(&task.input, input, &mut output)?;
         if output.pictures == before {
-            return Err(nothing_found(task.container, "they ended without a picture"));
+            return Err(nothing_found(&task.input, "it ended without a picture"));
         }
         match task.pace {
             Pace::Live => return Err(End::failed(FailureKind::Ended, "the source ended")),
@@ -51,10 +66,13 @@ pub fn run(task: &DemuxTask, link: &mut Link) -> Result<(), End> {
     }
 }
 
-/// One container from its beginning to its end.
-fn take_apart<'l>(container: Container, input: Input<'l>, output: &mut Output) -> Result<Input<'l>, End> {
-    let mut demuxer = Demuxer::open(container, input)
-        .map_err(|(error, mut input)| input.end().unwrap_or_else(|| refused(container, &error)))?;
+/// One container, or one session, from its beginning to its end.
+fn take_apart<'l>(source: &DemuxInput, input: Input<'l>, output: &mut Output) -> Result<Input<'l>, End> {
+    let opened = match source {
+        DemuxInput::Bytes(container) => Demuxer::open(*container, input),
+        DemuxInput::Rtsp(camera) => Demuxer::open_camera(address(camera), input),
+    };
+    let mut demuxer = opened.map_err(|(error, mut input)| refused(source, &error, input.end()))?;
     let mut tracks = Tracks::default();
     loop {
         let part = match demuxer.next() {
@@ -67,33 +85,80 @@ fn take_apart<'l>(container: Container, input: Input<'l>, output: &mut Output) -
                 tracks.take(&demuxer, track, headers, data, times)?
             }
             Ok(None) => break,
-            Err(error) => return Err(demuxer.reader().end().unwrap_or_else(|| refused(container, &error))),
+            Err(error) => return Err(refused(source, &error, demuxer.reader().end())),
         };
         output.send(part, &tracks, demuxer.reader())?;
     }
     Ok(demuxer.into_reader())
 }
 
-fn refused(container: Container, error: &av::Error) -> End {
-    if error.is_out_of_memory() {
-        return End::failed(
-            FailureKind::Limit,
-            format!("the {} takes more memory than limits.ingest_memory", container.name()),
-        );
-    }
-    nothing_found(container, &error.to_string())
+fn address(camera: &TunnelledCamera) -> CameraAddress<'_> {
+    let TunnelledCamera { port, target, username, password, transport } = camera;
+    CameraAddress { port: *port, target, login: username.as_deref().zip(password.as_deref()), transport: *transport }
 }
 
-fn nothing_found(container: Container, why: &str) -> End {
-    let name = container.name();
-    let hint = match container {
-        Container::Mp4 => ", or its index stands behind the media (write it with -movflags +faststart or fragmented)",
-        Container::MpegTs | Container::Flv => "",
+/// Why FFmpeg failed; where the camera said so itself, what it said, else why the input `ended`.
+fn refused(source: &DemuxInput, error: &av::Error, ended: Option<End>) -> End {
+    if let (DemuxInput::Rtsp(camera), Some(status)) = (source, error.status()) {
+        return refused_by_camera(camera, status);
+    }
+    if let (DemuxInput::Rtsp(_), true) = (source, error.is_denied()) {
+        // Nothing but the tunnel can be connected to.
+        return redirected();
+    }
+    ended.unwrap_or_else(|| {
+        if let av::Error::Unsupported(message) = error {
+            return End::failed(FailureKind::Unsupported, message.clone());
+        }
+        if error.is_out_of_memory() {
+            return End::failed(
+                FailureKind::Limit,
+                format!("the {} takes more memory than limits.ingest_memory", name(source)),
+            );
+        }
+        nothing_found(source, &error.to_string())
+    })
+}
+
+fn name(source: &DemuxInput) -> &'static str {
+    match source {
+        DemuxInput::Bytes(container) => container.name(),
+        DemuxInput::Rtsp(_) => "RTSP session",
+    }
+}
+
+fn nothing_found(source: &DemuxInput, why: &str) -> End {
+    let name = name(source);
+    let hint = match source {
+        DemuxInput::Rtsp(_) => {
+            let message = format!("the camera's RTSP cannot be used: {why}; try another transport");
+            return End::failed(FailureKind::Protocol, message);
+        }
+        DemuxInput::Bytes(Container::Mp4) => {
+            ", or its index stands behind the media (write it with -movflags +faststart or fragmented)"
+        }
+        DemuxInput::Bytes(Container::MpegTs | Container::Flv) => "",
     };
     End::failed(
         FailureKind::Protocol,
         format!("the source's bytes are no {name} that can be read: {why}; is it another format (input){hint}?"),
     )
+}
+
+fn redirected() -> End {
+    End::failed(FailureKind::Refused, "the camera redirects, which is not followed: give the final URL")
+}
+
+fn refused_by_camera(camera: &TunnelledCamera, status: u16) -> End {
+    let (kind, message) = match status {
+        401 | 403 if camera.username.is_none() => {
+            (FailureKind::Auth, "the camera wants credentials: give username and password")
+        }
+        401 | 403 => (FailureKind::Auth, "the camera refuses the credentials: check username and password"),
+        404 => (FailureKind::Refused, "the camera has no such path: check the URL"),
+        _ => (FailureKind::Refused, "the camera refuses to play the stream: try another transport"),
+    };
+    End::failed(kind, format!("{message} (RTSP status {status})"))
 }
 
 /// When a packet is decoded and shown.
@@ -185,6 +250,8 @@ struct Output {
     /// Where the next round begins.
     end: MediaTime,
     last_dts: Option<MediaTime>,
+    /// What gives decode times, where the source has none.
+    decode_times: Option<DecodeTimes>,
     interval: i64,
     /// Where the sound that was sent ends.
     heard: MediaTime,
@@ -193,7 +260,7 @@ struct Output {
 }
 
 impl Output {
-    fn new(pace: Pace) -> Self {
+    fn new(pace: Pace, decode_times: Option<DecodeTimes>) -> Self {
         Self {
             pacer: Pacer::new(pace),
             pictures: 0,
@@ -202,6 +269,7 @@ impl Output {
             shift: None,
             end: MediaTime(0),
             last_dts: None,
+            decode_times,
             interval: USUAL_INTERVAL,
             heard: MediaTime(i64::MIN),
             floor: MediaTime(i64::MIN),
@@ -227,6 +295,10 @@ impl Output {
 
     fn send_video(&mut self, unit: AccessUnit, times: Times, tracks: &Tracks, input: &mut Input) -> Result<(), End> {
         self.announce(unit.config, tracks, input)?;
+        let times = match &mut self.decode_times {
+            Some(decode_times) => Times { dts: times.pts.map(|pts| decode_times.stamp(pts)), ..times },
+            None => times,
+        };
         if let (Some(last), Some(dts)) = (self.last_dts, times.dts) {
             let step = dts.since(last);
             self.interval = if (1..=MediaTime::HZ).contains(&step) { step } else { self.interval };
@@ -281,6 +353,9 @@ impl Output {
         let generation = self.video.as_ref().map_or(0, |known| known.generation.wrapping_add(1));
         let config = VideoConfig { generation, ..config };
         input.send(&FromWorker::VideoConfig(config.clone()), &[])?;
+        if let Some(decode_times) = &mut self.decode_times {
+            decode_times.follow(config.reorder_depth, config.frame_rate);
+        }
         self.video = Some(config);
         Ok(())
     }

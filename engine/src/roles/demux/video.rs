@@ -1,10 +1,13 @@
-//! A container's video track as camshaft has it: 4-byte NAL lengths, parameter sets in the configuration.
+//! A container's video track as camshaft has it: 4-byte NAL lengths, parameter sets in the configuration; MPEG-4 part 2 with
+//! its headers in band.
 
 use bytes::Bytes;
 use camshaft::error::ErrorKind;
 use camshaft::link::FailureKind;
 use camshaft::media::nal::{self, NalKind};
-use camshaft::media::{MAX_ACCESS_UNIT, VideoCodec, VideoConfig, parse_parameter_sets};
+use camshaft::media::{
+    MAX_ACCESS_UNIT, MAX_PIXELS, StreamParameters, VideoCodec, VideoConfig, mpeg4, parse_parameter_sets,
+};
 
 use crate::av::{TrackCodec, TrackFacts};
 use crate::roles::End;
@@ -44,6 +47,7 @@ impl Video {
         let codec = match facts.codec {
             TrackCodec::H264 => VideoCodec::H264,
             TrackCodec::Hevc => VideoCodec::Hevc,
+            TrackCodec::Mpeg4 => VideoCodec::Mpeg4,
             _ => return None,
         };
         let mut video =
@@ -54,6 +58,10 @@ impl Video {
 
     /// Reads what stands beside the packets: avcC, hvcC, or parameter sets behind start codes.
     pub(super) fn take_headers(&mut self, headers: &[u8]) {
+        if self.codec == VideoCodec::Mpeg4 {
+            self.parameter_sets = vec![Bytes::copy_from_slice(headers)];
+            return;
+        }
         let record = match (self.codec, headers.first()) {
             (VideoCodec::H264, Some(1)) => read_avcc(headers),
             (_, Some(1)) => read_hvcc(headers),
@@ -71,6 +79,9 @@ impl Video {
 
     /// The access unit in a packet; `None` if it holds no picture that could be read yet.
     pub(super) fn take(&mut self, data: &[u8]) -> Result<Option<AccessUnit>, End> {
+        if self.codec == VideoCodec::Mpeg4 {
+            return self.take_mpeg4(data);
+        }
         let units = match self.framing {
             Framing::StartCodes => nal::annexb_units(data),
             Framing::Lengths(length) => prefixed_units(data, length),
@@ -89,9 +100,27 @@ impl Video {
         }
         let data = nal::length_prefixed(units.iter().copied().filter(|unit| !is_delimiter(codec, unit)));
         if data.len() > MAX_ACCESS_UNIT {
-            let message = format!("an access unit is past the limit of {} MiB", MAX_ACCESS_UNIT >> 20);
-            return Err(End::failed(FailureKind::Limit, message));
+            return Err(too_large());
         }
+        Ok(Some(AccessUnit { data, is_key, config }))
+    }
+
+    /// One picture of MPEG-4 part 2, whose headers may stand in the SDP alone.
+    fn take_mpeg4(&mut self, data: &[u8]) -> Result<Option<AccessUnit>, End> {
+        let Some(is_key) = mpeg4::is_intra(data) else { return Ok(None) };
+        let in_band = mpeg4::parse_layer(data);
+        let beside = self.parameter_sets.first().cloned().unwrap_or_default();
+        let said = if is_key { in_band.clone().or_else(|| mpeg4::parse_layer(&beside)) } else { None };
+        if is_key && said.is_none() || !is_key && self.described.is_none() {
+            return Ok(None);
+        }
+        let headers = if is_key && in_band.is_none() { &beside[..] } else { &[] };
+        let data = Bytes::from([headers, data].concat());
+        if data.len() > MAX_ACCESS_UNIT {
+            return Err(too_large());
+        }
+        let config = said.map(|said| self.configuration(said, vec![])).transpose()?;
+        self.described.get_or_insert_default();
         Ok(Some(AccessUnit { data, is_key, config }))
     }
 
@@ -128,18 +157,31 @@ impl Video {
             End::failed(kind, error.chain())
         })?;
         self.described = Some(self.parameter_sets.clone());
-        Ok(Some(VideoConfig {
+        Ok(Some(self.configuration(said, self.parameter_sets.clone())?))
+    }
+
+    fn configuration(&self, said: StreamParameters, parameter_sets: Vec<Bytes>) -> Result<VideoConfig, End> {
+        if said.geometry.pixels() > MAX_PIXELS {
+            let message = format!("a picture of {} is past the limit of {MAX_PIXELS} pixels", said.geometry);
+            return Err(End::failed(FailureKind::Limit, message));
+        }
+        Ok(VideoConfig {
             generation: 0,
             codec: self.codec,
-            parameter_sets: self.parameter_sets.clone(),
+            parameter_sets,
             profile: said.profile,
             rfc6381: said.rfc6381,
             geometry: said.geometry,
             frame_rate: said.frame_rate.or(self.facts.frame_rate),
             bit_depth: said.bit_depth,
             reorder_depth: said.reorder_depth,
-        }))
+        })
     }
+}
+
+fn too_large() -> End {
+    let message = format!("an access unit is past the limit of {} MiB", MAX_ACCESS_UNIT >> 20);
+    End::failed(FailureKind::Limit, message)
 }
 
 /// `nal_unit_type`.

@@ -114,3 +114,6 @@ fn send(pts: MediaTime, wall: WallClock, data: &[u8], link: &mut Link) -> Result
     let header = PacketHeader { track: Track::Audio, pts, dts: pts, keyframe: true, wall };
     link.send(&FromWorker::Packet(header), data)
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,7 +56,7 @@ pub fn encode(codec: VideoCodec, bit_depth: u8) -> Result<Clip, Error> {
     let layout = layout(codec, bit_depth);
     let bframes = match codec {
         VideoCodec::H264 | VideoCodec::Hevc | VideoCodec::Mpeg2 => 2,
-        VideoCodec::Mjpeg | VideoCodec::Vp8 | VideoCodec::Vp9 | VideoCodec::Av1 => 0,
+        VideoCodec::Mjpeg | VideoCodec::Mpeg4 | VideoCodec::Vp8 | VideoCodec::Vp9 | VideoCodec::Av1 => 0,
     };
     let mut encoder = Encoder::open(settings(codec, Tuning::Camera { bframes }, bit_depth))?;
     let mut clip = Clip::default();

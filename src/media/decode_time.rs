@@ -1,7 +1,7 @@
 //! Decode times. RTP carries presentation times only (RFC 6184 §5.1); decode times follow from how far the stream
 //! reorders its pictures.
 
-use crate::media::{FrameRate, MediaTime};
+use super::{FrameRate, MediaTime};
 
 /// The deepest reordering that H.264 and H.265 allow, in pictures.
 const MAX_DEPTH: usize = 16;
@@ -15,8 +15,8 @@ const USUAL_INTERVAL: i64 = MediaTime::HZ / 25;
 /// Among the last `depth + 1` pictures the one that is shown first is the one whose turn it is, so its presentation
 /// time is the decode time. Before that many have come, times are counted back from the first. A stream that says it
 /// reorders less than it does makes the depth grow.
-#[derive(Default)]
-pub(super) struct DecodeTimes {
+#[derive(Debug, Default)]
+pub struct DecodeTimes {
     depth: usize,
     interval: i64,
     /// The latest presentation times in increasing order, at most `depth + 1`.
@@ -26,7 +26,7 @@ pub(super) struct DecodeTimes {
 
 impl DecodeTimes {
     /// The stream says, from the next picture on, that it holds back `reorder_depth` pictures and shows `rate` a second.
-    pub(super) fn follow(&mut self, reorder_depth: u8, rate: Option<FrameRate>) {
+    pub fn follow(&mut self, reorder_depth: u8, rate: Option<FrameRate>) {
         let interval = rate.map(|rate| MediaTime::HZ * i64::from(rate.den) / i64::from(rate.num.max(1)));
         self.interval = interval.unwrap_or(USUAL_INTERVAL).clamp(1, MediaTime::HZ);
         self.depth = usize::from(reorder_depth).min(MAX_DEPTH);
@@ -35,7 +35,7 @@ impl DecodeTimes {
 
     /// The decode time of the picture that is shown at `pts`: above the one before, and not above `pts` as long as the
     /// stream keeps to its depth. Where presentation times jump back by more than 10 s, so do decode times.
-    pub(super) fn stamp(&mut self, pts: MediaTime) -> MediaTime {
+    pub fn stamp(&mut self, pts: MediaTime) -> MediaTime {
         let pts = pts.0;
         if let Some(&newest) = self.latest.last()
             && newest.abs_diff(pts) > JUMP
