@@ -1,0 +1,212 @@
+//! One file into another: pictures a second, memory, and the wait for the first byte.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::clip;
+use super::process::{OwnedChild, proportional_set_size};
+use super::report::{Comparison, Promise, Row, Unit};
+use super::server::Server;
+use super::stage::Stage;
+use crate::error::{Error, Result};
+
+/// What is made of the clip, in camshaft's words and in ffmpeg's: the same encoder, preset, rate control, GOP, fragments.
+struct Task {
+    job: &'static str,
+    ours: &'static str,
+    theirs: &'static str,
+}
+
+const TASKS: [Task; 2] = [
+    Task {
+        job: "transcode",
+        ours: "format=mp4&bitrate=4M&gop=50&audio=none&policy=software",
+        theirs: "-b:v 4M -maxrate 4M -bufsize 4M",
+    },
+    Task {
+        job: "shrink",
+        ours: "format=mp4&height=360&bitrate=600k&gop=50&audio=none&policy=software",
+        theirs: "-vf scale=640:360 -b:v 600k -maxrate 600k -bufsize 600k",
+    },
+];
+/// How camshaft drives libx264 and the muxer, as ffmpeg's arguments.
+const SAME: &str = "-c:v libx264 -preset superfast -tune zerolatency -g 50 -x264-params force-cfr=1:scenecut=0 \
+    -pix_fmt yuv420p -an -movflags frag_keyframe+empty_moov+default_base_moof -frag_duration 1000000 -f mp4 -y";
+/// Between two looks at memory.
+const LOOK: Duration = Duration::from_millis(25);
+/// How often the first byte is waited for.
+const FIRST_BYTES: usize = 9;
+/// Of the clip.
+const PICTURE: Duration = Duration::from_millis(40);
+/// In which a used-up worker is followed by a spare one.
+const PAUSE: Duration = Duration::from_millis(1370);
+
+/// What one run took.
+struct Figures {
+    /// Pictures a second, from the request or the start to the end.
+    fps: f64,
+    /// The most that was seen of the proportional set size of all processes, in MB.
+    memory: f64,
+}
+
+/// Both tasks by camshaft, by ffmpeg with as many threads, and by ffmpeg with as many as it likes; then first bytes.
+pub fn transcode(stage: &Stage) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for task in &TASKS {
+        let (mut ours, mut single, mut many) = (Vec::new(), Vec::new(), Vec::new());
+        for pair in 1..=stage.pairs {
+            eprintln!("{}: round {pair} of {}", task.job, stage.pairs);
+            ours.push(by_camshaft(stage, task)?);
+            single.push(by_ffmpeg(stage, task, "-threads 1 -filter_threads 1")?);
+            many.push(by_ffmpeg(stage, task, "")?);
+        }
+        rows.extend(compare(task.job, "ffmpeg, one thread", &ours, &single));
+        rows.extend(compare(task.job, "ffmpeg, its threads", &ours, &many));
+    }
+    rows.push(first_byte(stage)?);
+    Ok(rows)
+}
+
+fn compare(job: &'static str, baseline: &'static str, ours: &[Figures], theirs: &[Figures]) -> [Row; 2] {
+    let fps = |side: &[Figures]| side.iter().map(|run| run.fps).collect::<Vec<_>>();
+    let memory = |side: &[Figures]| side.iter().map(|run| run.memory).collect::<Vec<_>>();
+    let compare = |unit, reach| Comparison { job, unit, baseline, reach };
+    [
+        compare(Unit::PicturesPerSecond, 0.95).row(&fps(ours), &fps(theirs)),
+        compare(Unit::PeakMemory, 1.2).row(&memory(ours), &memory(theirs)),
+    ]
+}
+
+fn by_camshaft(stage: &Stage, task: &Task) -> Result<Figures> {
+    let server = Server::start(&stage.program, &stage.work)?;
+    thread::sleep(PAUSE);
+    let made = stage.work.join("transcoded.mp4");
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--fail", "-X", "POST", "-H", "Expect:", "-T"]).arg(stage.clip());
+    command.arg("--output").arg(&made).arg(server.transcode_url(task.ours));
+    let begun = Instant::now();
+    let client = OwnedChild::start(command, "curl", &stage.work)?;
+    watch(client, server.pid(), begun, &made)
+}
+
+fn by_ffmpeg(stage: &Stage, task: &Task, threads: &str) -> Result<Figures> {
+    let made = stage.work.join("transcoded.mp4");
+    let mut command = Command::new("ffmpeg");
+    command.args("-nostdin -hide_banner -loglevel error".split(' ')).args(threads.split_whitespace());
+    command.arg("-i").arg(stage.clip()).args(threads.split_whitespace());
+    command.args(task.theirs.split(' ')).args(SAME.split_whitespace()).arg(&made);
+    let begun = Instant::now();
+    let ffmpeg = OwnedChild::start(command, "ffmpeg", &stage.work)?;
+    let pid = ffmpeg.pid();
+    watch(ffmpeg, pid, begun, &made)
+}
+
+/// Waits for `child`, with an eye on the memory of `pid` and its descendants. What was made must hold every picture.
+fn watch(mut child: OwnedChild, pid: u32, begun: Instant, made: &Path) -> Result<Figures> {
+    let mut peak = 0;
+    while !child.has_ended()? {
+        peak = peak.max(proportional_set_size(&[pid])?);
+        thread::sleep(LOOK);
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let pictures = packets(made, "pts")?.len();
+    if pictures != clip::PICTURES as usize {
+        return Err(child.complain(&format!("made {pictures} pictures of {}", clip::PICTURES)));
+    }
+    Ok(Figures { fps: pictures as f64 / seconds, memory: peak as f64 / 1e6 })
+}
+
+/// From the last byte of the first keyframe that is sent, in a stream at the speed of a camera, to the first byte of media.
+fn first_byte(stage: &Stage) -> Result<Row> {
+    let stream = stage.work.join("clip.ts");
+    remux(stage.clip(), &stream)?;
+    let cuts = packets(&stream, "pos")?;
+    let bytes = fs::read(&stream).map_err(|error| cannot_read(&stream, error))?;
+    let server = Server::start(&stage.program, &stage.work)?;
+    let mut waits = Vec::new();
+    for round in 1..=FIRST_BYTES {
+        eprintln!("first byte: {round} of {FIRST_BYTES}");
+        thread::sleep(PAUSE);
+        let wait = wait_for_media(&server, &bytes, &cuts).map_err(|error| {
+            Error::unavailable("camshaft gave no first byte of a transcoded stream").with_source(error)
+        })?;
+        waits.push(wait.as_secs_f64() * 1e3);
+    }
+    let of = "first byte after a keyframe";
+    Ok(Promise { job: "transcode", of, reach: 150.0, unit: Unit::Wait }.row(&waits))
+}
+
+/// Sends the pieces of `bytes` that end at `cuts`, a picture each, until media comes.
+fn wait_for_media(server: &Server, bytes: &[u8], cuts: &[usize]) -> io::Result<Duration> {
+    let mut socket = TcpStream::connect(server.address())?;
+    let query = TASKS[0].ours;
+    let head = format!("POST /v1/transcode?{query} HTTP/1.1\r\nhost: bench\r\ntransfer-encoding: chunked\r\n\r\n");
+    socket.write_all(head.as_bytes())?;
+    let keyframe = *cuts.get(1).ok_or(io::ErrorKind::InvalidData)?;
+    send(&mut socket, &bytes[..keyframe])?;
+    let begun = Instant::now();
+    let mut reader = socket.try_clone()?;
+    reader.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let waiting = thread::spawn(move || read_to_media(&mut reader).map(|()| begun.elapsed()));
+    for cut in cuts.windows(2).skip(1) {
+        thread::sleep(PICTURE);
+        if waiting.is_finished() {
+            break;
+        }
+        send(&mut socket, &bytes[cut[0]..cut[1]])?;
+    }
+    waiting.join().unwrap_or_else(|_| Err(io::Error::other("the reader failed")))
+}
+
+/// A chunk (RFC 9112 §7.1).
+fn send(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    socket.write_all(format!("{:x}\r\n", bytes.len()).as_bytes())?;
+    socket.write_all(bytes)?;
+    socket.write_all(b"\r\n")
+}
+
+/// Reads until the answer's head is followed by something.
+fn read_to_media(socket: &mut TcpStream) -> io::Result<()> {
+    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let head = answer.windows(4).position(|window| window == b"\r\n\r\n");
+        match head {
+            Some(_) if !answer.starts_with(b"HTTP/1.1 200") => {
+                return Err(io::Error::other(String::from_utf8_lossy(&answer).into_owned()));
+            }
+            Some(end) if answer.len() > end + 4 => return Ok(()),
+            _ => {}
+        }
+        match socket.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            length => answer.extend_from_slice(&buffer[..length]),
+        }
+    }
+}
+
+fn remux(clip: &Path, into: &PathBuf) -> Result<()> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-y", "-i"]).arg(clip).args(["-c", "copy", "-f", "mpegts"]).arg(into);
+    let done = command.status().map_err(|error| Error::unavailable("cannot run ffmpeg").with_source(error))?;
+    if done.success() { Ok(()) } else { Err(Error::unavailable("ffmpeg could not copy the clip into MPEG-TS")) }
+}
+
+/// One `field` of each packet of video in `file`, as ffprobe reads them.
+fn packets(file: &Path, field: &str) -> Result<Vec<usize>> {
+    let mut command = Command::new("ffprobe");
+    command.args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0", "-show_entries"]);
+    let output = command.arg(format!("packet={field}")).arg(file).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| Error::unavailable("cannot run ffprobe").with_source(error))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let number = |line: &str| line.trim_end_matches(',').parse().ok();
+    Ok(text.lines().filter_map(number).collect())
+}
+
+fn cannot_read(path: &Path, error: io::Error) -> Error {
+    Error::unavailable(format!("cannot read {}", path.display())).with_source(error)
+}
