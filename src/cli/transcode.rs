@@ -80,6 +80,9 @@ pub struct Args {
     /// Which device may be used: auto, the path of a render node, or pci:0000:00:02.0
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+    /// Threads of the decoder and of the encoder, 1 to 64 [default: one for each CPU, at most four]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    threads: Option<u32>,
     /// Print what was done as JSON on standard output
     #[arg(long)]
     json: bool,
@@ -168,7 +171,8 @@ async fn work(args: &Args, request: TranscodeRequest) -> Result<Ended> {
     let budgets = Budgets::new(Some(u64::MAX), Some(u64::MAX));
     let metrics = Arc::new(Metrics::new());
     let admission = Admission::new(budgets, metrics.clone());
-    let jobs = Jobs::new(spawner, devices, admission, metrics, Limits::default());
+    let limits = Limits { job_threads: args.threads.unwrap_or_else(usual_threads), ..Limits::default() };
+    let jobs = Jobs::new(spawner, devices, admission, metrics, limits);
     let input = jobs.spool();
     let started = Instant::now();
     let _feed = AbortOnDropHandle::new(tokio::spawn(feed(source, input.clone())));
@@ -191,6 +195,11 @@ async fn work(args: &Args, request: TranscodeRequest) -> Result<Ended> {
         report(args, &running, offset, started);
     }
     Ok(ended)
+}
+
+/// Encoders gain little of more, and their pictures lose.
+fn usual_threads() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(4) as u32)
 }
 
 async fn open(path: &Path) -> Result<Box<dyn AsyncRead + Send + Unpin>> {

@@ -22,9 +22,6 @@ use crate::job::{Ended, Running, Spool};
 use crate::media::{JobFormat, JobStats};
 use crate::query::TranscodeRequest;
 
-/// A piece of an answer.
-type Sent = std::io::Result<Frame<Bytes>>;
-
 /// Bytes of the answer handed over at a time.
 const CHUNK: usize = 64 << 10;
 /// What is said at the end. HTTP/1.1 sends it to clients that say `TE: trailers`.
@@ -131,47 +128,57 @@ fn answer(
         let _upload = upload;
         tokio::select! {
             () = send(running, &frames, started, client) => {}
-            () = shutdown.cancelled() => {
-                let _ = frames.try_send(Err(std::io::ErrorKind::ConnectionAborted.into()));
-            }
+            () = shutdown.cancelled() => {}
         }
     };
     let task = AbortOnDropHandle::new(tokio::spawn(task.in_current_span()));
-    // The task ends with the body.
-    let stream = futures_util::stream::unfold((pieces, task), |(mut pieces, task)| async move {
-        let piece: Sent = pieces.recv().await?;
-        Some((piece, (pieces, task)))
-    });
+    let stream = futures_util::stream::unfold(Pieces { pieces, is_whole: false, _task: task }, Pieces::next);
     let mut response = Response::new(Body::new(StreamBody::new(stream)));
     media_headers(response.headers_mut(), content_type);
     response.headers_mut().extend(described);
     response
 }
 
-/// Sends what is made, and at the end how it went. A job that broke cuts the answer off.
-async fn send(running: Running, frames: &mpsc::Sender<Sent>, started: Instant, client: Client) {
-    let mut offset = 0u64;
-    loop {
-        let frame = match running.output.read(offset, CHUNK).await {
-            Ok(bytes) if bytes.is_empty() => break,
-            Ok(bytes) => {
-                offset += bytes.len() as u64;
-                Ok(Frame::data(bytes))
+/// What is sent. The task that makes it ends with it.
+struct Pieces {
+    pieces: mpsc::Receiver<Frame<Bytes>>,
+    is_whole: bool,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Pieces {
+    /// Only trailers end an answer; one that ends before them is cut off.
+    async fn next(mut self) -> Option<(std::io::Result<Frame<Bytes>>, Self)> {
+        match self.pieces.recv().await {
+            Some(frame) => {
+                self.is_whole = frame.is_trailers();
+                Some((Ok(frame), self))
             }
-            Err(_) => Err(std::io::ErrorKind::ConnectionAborted.into()),
-        };
-        let is_end = frame.is_err();
+            None if self.is_whole => None,
+            None => Some((Err(std::io::ErrorKind::ConnectionAborted.into()), self)),
+        }
+    }
+}
+
+/// Sends what is made, and at the end how it went. Returns before that if the job broke, or if its client did.
+async fn send(running: Running, frames: &mpsc::Sender<Frame<Bytes>>, started: Instant, client: Client) {
+    let mut offset = 0u64;
+    while let Ok(bytes) = running.output.read(offset, CHUNK).await {
+        if bytes.is_empty() {
+            let ended = running.ended().await;
+            let stats = *running.stats.borrow();
+            let _ = frames.send(Frame::trailers(trailers(&ended, stats, started))).await;
+            return;
+        }
+        offset += bytes.len() as u64;
         tokio::select! {
-            sent = frames.send(frame) => if sent.is_err() || is_end { return },
+            sent = frames.send(Frame::data(bytes)) => if sent.is_err() { return },
             () = client.stalls() => {
                 tracing::warn!("a job's client took and sent nothing for {:?} and is given up", client.stalled_after);
                 return;
             }
         }
     }
-    let ended = running.ended().await;
-    let stats = *running.stats.borrow();
-    let _ = frames.send(Ok(Frame::trailers(trailers(&ended, stats, started)))).await;
 }
 
 /// Who may send for as long as it likes before it takes what was made.

@@ -33,3 +33,4 @@ mod shutdown;
 mod sources;
 mod thrift;
 mod transcode;
+mod vlc;

@@ -36,12 +36,17 @@ pub struct Server {
 impl Server {
     /// Starts `program` and waits until it is ready.
     pub fn start(program: &Path, work: &Path) -> Result<Self> {
+        Self::start_with("", program, work)
+    }
+
+    /// The same with further top-level sections in its configuration.
+    pub fn start_with(sections: &str, program: &Path, work: &Path) -> Result<Self> {
         let [http, admin] = free_addresses()?;
         let configuration = work.join("camshaft.yaml");
         let socket = work.join("camshaft.sock");
         let text = format!(
             "server: {{ http: '{http}', admin: '{admin}', rtsp: off, unix: '{}' }}\n\
-             sources: {{ allow: [127.0.0.0/8] }}\nstreams: {{}}\n",
+             sources: {{ allow: [127.0.0.0/8] }}\n{sections}\nstreams: {{}}\n",
             socket.display()
         );
         fs::write(&configuration, text).map_err(|error| {

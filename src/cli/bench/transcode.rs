@@ -54,19 +54,22 @@ struct Figures {
     memory: f64,
 }
 
-/// Both tasks by camshaft, by ffmpeg with as many threads, and by ffmpeg with as many as it likes; then first bytes.
+/// Both tasks on one thread by both sides, then on as many as ffmpeg likes and camshaft is allowed; then first bytes.
 pub fn transcode(stage: &Stage) -> Result<Vec<Row>> {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
     let mut rows = Vec::new();
     for task in &TASKS {
-        let (mut ours, mut single, mut many) = (Vec::new(), Vec::new(), Vec::new());
-        for pair in 1..=stage.pairs {
-            eprintln!("{}: round {pair} of {}", task.job, stage.pairs);
-            ours.push(by_camshaft(stage, task)?);
-            single.push(by_ffmpeg(stage, task, "-threads 1 -filter_threads 1")?);
-            many.push(by_ffmpeg(stage, task, "")?);
+        for (threads, arguments, baseline) in
+            [(1, "-threads 1 -filter_threads 1", "ffmpeg, one thread"), (cpus, "", "ffmpeg, its own threads")]
+        {
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            for pair in 1..=stage.pairs {
+                eprintln!("{} beside {baseline}: pair {pair} of {}", task.job, stage.pairs);
+                ours.push(by_camshaft(stage, task, threads)?);
+                theirs.push(by_ffmpeg(stage, task, arguments)?);
+            }
+            rows.extend(compare(task.job, baseline, &ours, &theirs));
         }
-        rows.extend(compare(task.job, "ffmpeg, one thread", &ours, &single));
-        rows.extend(compare(task.job, "ffmpeg, its threads", &ours, &many));
     }
     rows.push(first_byte(stage)?);
     Ok(rows)
@@ -82,8 +85,9 @@ fn compare(job: &'static str, baseline: &'static str, ours: &[Figures], theirs: 
     ]
 }
 
-fn by_camshaft(stage: &Stage, task: &Task) -> Result<Figures> {
-    let server = Server::start(&stage.program, &stage.work)?;
+fn by_camshaft(stage: &Stage, task: &Task, threads: usize) -> Result<Figures> {
+    let limits = format!("limits: {{ job_threads: {threads} }}");
+    let server = Server::start_with(&limits, &stage.program, &stage.work)?;
     thread::sleep(PAUSE);
     let made = stage.work.join("transcoded.mp4");
     let mut command = Command::new("curl");
