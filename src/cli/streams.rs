@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::print_json;
 use crate::error::{Error, Result};
 use crate::media::StreamId;
 
@@ -85,13 +86,6 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Command::Watch => service.watch(args.json)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn print_json(value: &Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::internal("an answer has no JSON form").with_source(error))?;
-    println!("{text}");
-    Ok(())
 }
 
 /// One service's API.

@@ -12,14 +12,11 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::task::AbortOnDropHandle;
 use url::form_urlencoded::Serializer;
 
-use super::serve::worker_environment;
 use super::{logs, probe};
 use crate::admission::{Admission, Budgets};
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hw::{BreakerSettings, Devices, Roots};
 use crate::job::{Ended, Jobs, Running, Spool};
-use crate::link::{Programs, Spawner};
 use crate::media::MediaTime;
 use crate::metrics::Metrics;
 use crate::plan::{DeviceChoice, Policy};
@@ -161,9 +158,8 @@ fn request(args: &Args) -> Result<TranscodeRequest> {
 
 async fn work(args: &Args, request: TranscodeRequest) -> Result<Ended> {
     let source = open(&args.input).await?;
-    let spawner = Spawner::start(Programs::find()?, worker_environment(), probe::confinements())?;
-    let breaker = BreakerSettings::default();
-    let devices = Devices::new(spawner.clone(), Roots::default(), args.device.clone(), breaker, Arc::default());
+    let spawner = probe::spawner()?;
+    let devices = probe::devices(&spawner, args.device.clone());
     if args.policy != Policy::Software {
         devices.look().await;
     }

@@ -27,6 +27,8 @@ pub enum Unit {
     CpuPerSecond,
     /// PSS in MB (10^6 bytes).
     Memory,
+    /// CPU milliseconds for each picture made.
+    CpuPerPicture,
     /// The most PSS seen, in MB (10^6 bytes).
     PeakMemory,
     /// Wall-clock milliseconds.
@@ -40,6 +42,7 @@ impl Unit {
         match self {
             Self::CpuPerSecond => "CPU, ms per s",
             Self::Memory => "memory (PSS), MB",
+            Self::CpuPerPicture => "CPU, ms a picture",
             Self::PeakMemory => "peak memory, MB",
             Self::Wait => "wait, ms",
             Self::PicturesPerSecond => "pictures a s",
@@ -291,6 +294,15 @@ mod tests {
         assert_eq!(row.median, 150.0);
         assert!(!row.reached);
         assert_eq!(row.bar(), "██████████░░░░░░░░░░");
+    }
+
+    #[test]
+    fn more_pictures_are_better_and_less_of_anything_else() {
+        let comparison = |unit| Comparison { job: "transcode", unit, baseline: "ffmpeg", reach: 0.95 };
+        let row = comparison(Unit::PicturesPerSecond).row(&[96.0], &[100.0]);
+        assert_eq!(row.cells()[6], "≥ 0.95 reached");
+        assert_eq!(comparison(Unit::PicturesPerSecond).row(&[94.0], &[100.0]).cells()[6], "≥ 0.95 missed");
+        assert_eq!(comparison(Unit::PeakMemory).row(&[96.0], &[100.0]).cells()[6], "≤ 0.95 missed");
     }
 
     #[test]

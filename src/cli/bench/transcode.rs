@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::clip;
-use super::process::{OwnedChild, proportional_set_size};
+use super::process::{OwnedChild, cpu_time, proportional_set_size};
 use super::report::{Comparison, Promise, Row, Unit};
 use super::server::Server;
 use super::stage::Stage;
@@ -50,6 +50,8 @@ const PAUSE: Duration = Duration::from_millis(1370);
 struct Figures {
     /// Pictures a second, from the request or the start to the end.
     fps: f64,
+    /// CPU milliseconds for each picture, of all processes.
+    cpu: f64,
     /// The most that was seen of the proportional set size of all processes, in MB.
     memory: f64,
 }
@@ -75,13 +77,15 @@ pub fn transcode(stage: &Stage) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn compare(job: &'static str, baseline: &'static str, ours: &[Figures], theirs: &[Figures]) -> [Row; 2] {
-    let fps = |side: &[Figures]| side.iter().map(|run| run.fps).collect::<Vec<_>>();
-    let memory = |side: &[Figures]| side.iter().map(|run| run.memory).collect::<Vec<_>>();
-    let compare = |unit, reach| Comparison { job, unit, baseline, reach };
+fn compare(job: &'static str, baseline: &'static str, ours: &[Figures], theirs: &[Figures]) -> [Row; 3] {
+    let compare = |unit, reach, figure: fn(&Figures) -> f64| {
+        let of = |side: &[Figures]| side.iter().map(figure).collect::<Vec<_>>();
+        Comparison { job, unit, baseline, reach }.row(&of(ours), &of(theirs))
+    };
     [
-        compare(Unit::PicturesPerSecond, 0.95).row(&fps(ours), &fps(theirs)),
-        compare(Unit::PeakMemory, 1.2).row(&memory(ours), &memory(theirs)),
+        compare(Unit::PicturesPerSecond, 0.95, |run| run.fps),
+        compare(Unit::CpuPerPicture, 1.05, |run| run.cpu),
+        compare(Unit::PeakMemory, 1.2, |run| run.memory),
     ]
 }
 
@@ -112,9 +116,12 @@ fn by_ffmpeg(stage: &Stage, task: &Task, threads: &str) -> Result<Figures> {
 
 /// Waits for `child`, with an eye on the memory of `pid` and its descendants. What was made must hold every picture.
 fn watch(mut child: OwnedChild, pid: u32, begun: Instant, made: &Path) -> Result<Figures> {
-    let mut peak = 0;
+    let cpu_before = if pid == child.pid() { Duration::ZERO } else { cpu_time(&[pid])? };
+    let (mut peak, mut cpu) = (0, cpu_before);
     while !child.has_ended()? {
         peak = peak.max(proportional_set_size(&[pid])?);
+        // What has just ended has none.
+        cpu = cpu.max(cpu_time(&[pid])?);
         thread::sleep(LOOK);
     }
     let seconds = begun.elapsed().as_secs_f64();
@@ -122,7 +129,8 @@ fn watch(mut child: OwnedChild, pid: u32, begun: Instant, made: &Path) -> Result
     if pictures != clip::PICTURES as usize {
         return Err(child.complain(&format!("made {pictures} pictures of {}", clip::PICTURES)));
     }
-    Ok(Figures { fps: pictures as f64 / seconds, memory: peak as f64 / 1e6 })
+    let cpu = (cpu - cpu_before).as_secs_f64() * 1e3 / pictures as f64;
+    Ok(Figures { fps: pictures as f64 / seconds, cpu, memory: peak as f64 / 1e6 })
 }
 
 /// From the last byte of the first keyframe that is sent, in a stream at the speed of a camera, to the first byte of media.
@@ -213,4 +221,40 @@ fn packets(file: &Path, field: &str) -> Result<Vec<usize>> {
 
 fn cannot_read(path: &Path, error: io::Error) -> Error {
     Error::unavailable(format!("cannot read {}", path.display())).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_has_its_three_rows() {
+        let run = |fps, cpu, memory| Figures { fps, cpu, memory };
+        let rows = compare("transcode", "ffmpeg", &[run(50.0, 21.0, 90.0)], &[run(40.0, 20.0, 60.0)]);
+        let json = serde_json::to_value(&rows).unwrap();
+        let facts: Vec<_> = json.as_array().unwrap().iter().map(|row| (&row["unit"], &row["reached"])).collect();
+        let expected = [("pictures_per_second", true), ("cpu_per_picture", true), ("peak_memory", false)];
+        assert!(
+            facts
+                .iter()
+                .zip(expected)
+                .all(|((unit, reached), row)| (**unit == row.0, **reached == row.1) == (true, true)),
+            "{json}"
+        );
+        assert_eq!(json[0]["baseline"]["ratio"], 1.25);
+    }
+
+    #[test]
+    fn media_is_what_follows_the_head() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = |text: &'static [u8]| {
+            let client = thread::spawn(move || read_to_media(&mut TcpStream::connect(address).unwrap()));
+            listener.accept().unwrap().0.write_all(text).unwrap();
+            client.join().unwrap()
+        };
+        assert!(answer(b"HTTP/1.1 200 OK\r\na: b\r\n\r\n4\r\n").is_ok());
+        assert!(answer(b"HTTP/1.1 200 OK\r\na: b\r\n\r\n").is_err());
+        assert!(answer(b"HTTP/1.1 503 Full\r\n\r\nlater").unwrap_err().to_string().contains("503"));
+    }
 }
