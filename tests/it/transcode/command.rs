@@ -27,6 +27,20 @@ fn the_command_does_the_same_without_a_service() {
 }
 
 #[test]
+fn a_terminal_sees_how_far_it_is_and_how_long_it_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = file(dir.path(), "in.mp4", &["-vf", "scale=1280:720", "-an"]);
+    let out = dir.path().join("out.mp4");
+    // util-linux's terminal.
+    let command =
+        format!("{} transcode {} {} --policy software", env!("CARGO_BIN_EXE_camshaft"), input.display(), out.display());
+    let arguments = ["-q", "-e", "-c", &command, "/dev/null"];
+    let shown = String::from_utf8_lossy(&command_output("script", &arguments)).into_owned();
+    assert!(shown.contains("% ETA ") && shown.contains("frames in"), "{shown}");
+    assert_eq!(frames(&out), FRAMES as usize);
+}
+
+#[test]
 fn the_commands_of_the_document_work() {
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/transcode.md");
     let text = std::fs::read_to_string(document).unwrap();

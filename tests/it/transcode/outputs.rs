@@ -39,6 +39,26 @@ fn every_output_is_what_it_says() {
 }
 
 #[test]
+fn the_header_accept_names_the_format_where_the_query_does_not() {
+    let server = Camshaft::start("");
+    let dir = tempfile::tempdir().unwrap();
+    let input = file(dir.path(), "in.ts", &["-c", "copy"]);
+    let data = format!("@{}", input.display());
+    for (accept, query, container) in [
+        ("video/mp2t", "codec=copy", "mpegts"),
+        ("text/html, video/x-matroska;q=0.9", "codec=copy", "matroska,webm"),
+        ("video/mp2t", "format=mp4&codec=copy", "mov,mp4,m4a,3gp,3g2,mj2"),
+        ("*/*", "codec=copy", "mov,mp4,m4a,3gp,3g2,mj2"),
+    ] {
+        let (url, accept) = (server.url(&format!("/v1/transcode?{query}")), format!("Accept: {accept}"));
+        let made = dir.path().join("made");
+        let body = command_output("curl", &["-sSf", "-H", &accept, "--data-binary", &data, &url]);
+        std::fs::write(&made, body).unwrap();
+        assert!(probe(&made, "format=format_name").contains(&format!("={container}\n")), "{accept} {query}");
+    }
+}
+
+#[test]
 fn hardware_does_the_work_where_it_can() {
     let gpu = Gpu::haswell();
     let server = Camshaft::start_on(&gpu, "", "");
