@@ -1,5 +1,6 @@
 //! Who asks: many at once, some slowly, some who leave.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::Instant;
 
@@ -120,8 +121,8 @@ fn the_worker_has_bytes_and_neither_files_nor_the_network() {
     assert!(files.iter().all(|file| file == "/dev/null"), "{files:?}");
     let descriptors = std::fs::read_dir(format!("/proc/{worker}/fd")).unwrap().flatten();
     let targets = descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    let sockets = targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count();
-    assert_eq!(sockets, 1, "the link");
+    let sockets: BTreeSet<_> = targets.filter(|target| target.to_string_lossy().starts_with("socket:")).collect();
+    assert_eq!(sockets.len(), 1, "{sockets:?} beside the link");
 }
 
 /// Python's client, which reads nothing before its last byte is sent: here in pieces over so many seconds.
