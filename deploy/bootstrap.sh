@@ -14,6 +14,7 @@ test=(
     "${demo[@]}" ffmpeg # ffmpeg, ffprobe and curl are the independent clients, gst-rtsp-server is the camera
     python3 python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-libav
     chromium chromium-driver # plays HLS
+    vlc-bin vlc-plugin-base # records
     nginx-light openssl # serves sources, with TLS
     apache2-bin # serves sources behind a digest
     valgrind # counts instructions

@@ -58,5 +58,18 @@ pub fn configure(stream: &TcpStream, stalled_peer: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
-    socket.set_tcp_user_timeout(Some(stalled_peer + CUT_DELAY))
+    socket.set_tcp_user_timeout(Some(cut_after(stalled_peer)))
+}
+
+/// Leaves it to the connection's owner to notice a peer that takes nothing.
+///
+/// # Errors
+/// The peer is gone already.
+pub fn tolerate(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_user_timeout(None)
+}
+
+/// How long a peer may take nothing until its connection is cut.
+pub fn cut_after(stalled_peer: Duration) -> Duration {
+    stalled_peer + CUT_DELAY
 }

@@ -16,6 +16,7 @@ mod process;
 mod report;
 mod server;
 mod stage;
+mod transcode;
 mod viewers;
 
 use std::path::PathBuf;
@@ -71,12 +72,14 @@ enum Job {
     Join,
     /// 200 viewers of one copy: CPU and memory
     Viewers,
+    /// A file into another, by `POST /v1/transcode`: pictures a second, peak memory, first byte
+    Transcode,
     /// How fast this machine's GPU, and its CPU, decode, scale and encode
     Gpu,
 }
 
 impl Job {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Detect,
         Self::Four,
         Self::Frigate,
@@ -84,6 +87,7 @@ impl Job {
         Self::Snapshot,
         Self::Join,
         Self::Viewers,
+        Self::Transcode,
         Self::Gpu,
     ];
 
@@ -96,6 +100,7 @@ impl Job {
             Self::Snapshot => report.rows.extend(latency::snapshot(stage)?),
             Self::Join => report.rows.extend(latency::join(stage)?),
             Self::Viewers => report.rows.extend(viewers::viewers(stage)?),
+            Self::Transcode => report.rows.extend(transcode::transcode(stage)?),
             Self::Gpu => report.hardware = gpu::measure(stage.clip(), stage.steady)?,
         }
         Ok(())

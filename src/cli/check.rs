@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::serve::Files;
-use super::{logs, probe};
+use super::{logs, print_json, probe};
 use crate::config::{Config, Hardware, Limits, Workers};
-use crate::error::{Error, Result};
+use crate::error::Result;
 pub(super) use finding::{Finding, Level};
 pub(super) use machine::Machine;
 
@@ -41,9 +41,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     logs::start(logs::Format::Text, logs::COMMAND);
     let findings = find(args.config);
     if args.json {
-        let text = serde_json::to_string_pretty(&findings)
-            .map_err(|error| Error::internal("the findings have no JSON form").with_source(error))?;
-        println!("{text}");
+        print_json(&findings)?;
     } else {
         findings.iter().for_each(|finding| println!("{finding}"));
     }

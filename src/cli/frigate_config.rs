@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::print_json;
 use crate::error::{Error, Result};
 use crate::frigate::{Conversion, Service, convert};
 
@@ -55,10 +56,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 fn print(args: &Args, conversion: &Conversion) -> Result<()> {
     if args.json {
-        let text = serde_json::to_string_pretty(conversion)
-            .map_err(|error| Error::internal("the result has no JSON form").with_source(error))?;
-        println!("{text}");
-        return Ok(());
+        return print_json(conversion);
     }
     for note in &conversion.notes {
         eprintln!("note: {note}");

@@ -15,7 +15,10 @@ mod transcode;
 mod worker;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use serde::Serialize;
 use std::process::ExitCode;
+
+use crate::error::{Error, Result};
 
 /// Owns the GPU so that camera applications don't have to: pulls each camera once, decodes once, serves everyone.
 #[derive(Debug, Parser)]
@@ -80,4 +83,12 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what programs read.
+fn print_json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::internal("the result has no JSON form").with_source(error))?;
+    println!("{text}");
+    Ok(())
 }

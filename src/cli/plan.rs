@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{logs, probe};
-use crate::error::{Error, Result};
+use super::{logs, print_json, probe};
+use crate::error::Result;
 use crate::media::Geometry;
 use crate::plan::{
     CandidateReport, Codec, DeviceChoice, Input, Job, PlanReport, Policy, Rate, Scale, StageReport, parse_bit_depth,
@@ -54,9 +54,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let job = Job { input, scale: Scale::Needed, encode: args.encode, rate: Rate::Bitrate };
     let report = PlanReport::new(plan(&job, &devices.capabilities(), args.policy), args.policy);
     if args.json {
-        let text = serde_json::to_string_pretty(&report)
-            .map_err(|error| Error::internal("the plan has no JSON form").with_source(error))?;
-        println!("{text}");
+        print_json(&report)?;
     } else {
         print!("{}", text(&report));
     }

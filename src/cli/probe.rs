@@ -7,8 +7,8 @@ mod table;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::logs;
 use super::serve::worker_environment;
+use super::{logs, print_json};
 use crate::config::{Limits, SandboxMode, Workers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hw::{BreakerSettings, Devices, DevicesReport, Node, Roots};
@@ -65,15 +65,27 @@ pub(super) fn look(choice: DeviceChoice) -> Result<Arc<Devices>> {
         .build()
         .map_err(|error| Error::internal("cannot start the runtime").with_source(error))?;
     runtime.block_on(async {
-        let spawner = Spawner::start(Programs::find()?, worker_environment(), confinements())?;
-        let devices = Devices::new(spawner, Roots::default(), choice, BreakerSettings::default(), Arc::default());
+        let devices = devices(&spawner()?, choice);
         devices.look().await;
         Ok(devices)
     })
 }
 
+/// Starts the processes of a command, which has no service.
+///
+/// # Errors
+/// If the engine is missing or no process can be started.
+pub(super) fn spawner() -> Result<Arc<Spawner>> {
+    Spawner::start(Programs::find()?, worker_environment(), confinements())
+}
+
+/// The devices of this machine, not looked at yet.
+pub(super) fn devices(spawner: &Arc<Spawner>, choice: DeviceChoice) -> Arc<Devices> {
+    Devices::new(spawner.clone(), Roots::default(), choice, BreakerSettings::default(), Arc::default())
+}
+
 /// As far as the kernel goes: nobody has configured anything yet.
-pub(super) fn confinements() -> Confinements {
+fn confinements() -> Confinements {
     Workers { sandbox: SandboxMode::Degrade, ..Workers::default() }.confinements(&Limits::default())
 }
 
@@ -87,9 +99,7 @@ fn print_devices(args: &Args) -> Result<u8> {
     };
     report.devices.retain(|device| admitted(&device.path));
     if args.json {
-        let text = serde_json::to_string_pretty(&report)
-            .map_err(|error| Error::internal("the report has no JSON form").with_source(error))?;
-        println!("{text}");
+        print_json(&report)?;
     } else {
         print!("{}", table::text(&report, &devices.nodes(), &capabilities));
     }

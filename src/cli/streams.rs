@@ -10,6 +10,7 @@ use ureq::http::header::AUTHORIZATION;
 use ureq::http::{HeaderValue, Request};
 use ureq::middleware::MiddlewareNext;
 
+use super::print_json;
 use crate::error::{Error, Result};
 use crate::media::StreamId;
 
@@ -93,13 +94,6 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Command::Watch => service.watch(args.json)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn print_json(value: &Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::internal("an answer has no JSON form").with_source(error))?;
-    println!("{text}");
-    Ok(())
 }
 
 /// One service's API.

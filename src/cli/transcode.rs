@@ -12,14 +12,11 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::task::AbortOnDropHandle;
 use url::form_urlencoded::Serializer;
 
-use super::serve::worker_environment;
 use super::{logs, probe};
 use crate::admission::{Admission, Budgets};
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hw::{BreakerSettings, Devices, Roots};
 use crate::job::{Ended, Jobs, Running, Spool};
-use crate::link::{Programs, Spawner};
 use crate::media::MediaTime;
 use crate::metrics::Metrics;
 use crate::plan::{DeviceChoice, Policy};
@@ -80,6 +77,9 @@ pub struct Args {
     /// Which device may be used: auto, the path of a render node, or pci:0000:00:02.0
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+    /// Threads of the decoder and of the encoder, 1 to 64 [default: one for each CPU, at most four]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    threads: Option<u32>,
     /// Print what was done as JSON on standard output
     #[arg(long)]
     json: bool,
@@ -158,9 +158,8 @@ fn request(args: &Args) -> Result<TranscodeRequest> {
 
 async fn work(args: &Args, request: TranscodeRequest) -> Result<Ended> {
     let source = open(&args.input).await?;
-    let spawner = Spawner::start(Programs::find()?, worker_environment(), probe::confinements())?;
-    let breaker = BreakerSettings::default();
-    let devices = Devices::new(spawner.clone(), Roots::default(), args.device.clone(), breaker, Arc::default());
+    let spawner = probe::spawner()?;
+    let devices = probe::devices(&spawner, args.device.clone());
     if args.policy != Policy::Software {
         devices.look().await;
     }
@@ -168,7 +167,8 @@ async fn work(args: &Args, request: TranscodeRequest) -> Result<Ended> {
     let budgets = Budgets::new(Some(u64::MAX), Some(u64::MAX));
     let metrics = Arc::new(Metrics::new());
     let admission = Admission::new(budgets, metrics.clone());
-    let jobs = Jobs::new(spawner, devices, admission, metrics, Limits::default());
+    let limits = Limits { job_threads: args.threads.unwrap_or_else(usual_threads), ..Limits::default() };
+    let jobs = Jobs::new(spawner, devices, admission, metrics, limits);
     let input = jobs.spool();
     let started = Instant::now();
     let _feed = AbortOnDropHandle::new(tokio::spawn(feed(source, input.clone())));
@@ -191,6 +191,11 @@ async fn work(args: &Args, request: TranscodeRequest) -> Result<Ended> {
         report(args, &running, offset, started);
     }
     Ok(ended)
+}
+
+/// Encoders gain little of more, and their pictures lose.
+fn usual_threads() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(4) as u32)
 }
 
 async fn open(path: &Path) -> Result<Box<dyn AsyncRead + Send + Unpin>> {

@@ -76,6 +76,8 @@ quantities! {
     worker_file_size: u64 = 0, from 0, to mib(4096);
     /// Transcode jobs at once.
     jobs: u32 = 8, from 1, to 1000;
+    /// Threads of a job's decoder and of its encoder, where they are on the CPU.
+    job_threads: u32 = 1, from 1, to 64;
     /// Bytes that a job keeps of its input, and as many of its output.
     job_spool: u64 = mib(512), from mib(1), to mib(65_536);
     /// Connections of RTSP clients.

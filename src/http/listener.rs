@@ -29,6 +29,12 @@ pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The peer is gone already.
     fn configure(&self, stalled_peer: Duration) -> io::Result<()>;
 
+    /// Has the kernel bear with a peer that takes nothing.
+    ///
+    /// # Errors
+    /// The peer is gone already.
+    fn tolerate(&self) -> io::Result<()>;
+
     /// Who is at the other end.
     fn caller(&self) -> Caller;
 }
@@ -36,6 +42,10 @@ pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 impl Connection for TcpStream {
     fn configure(&self, stalled_peer: Duration) -> io::Result<()> {
         tcp::configure(self, stalled_peer)
+    }
+
+    fn tolerate(&self) -> io::Result<()> {
+        tcp::tolerate(self)
     }
 
     fn caller(&self) -> Caller {
@@ -48,6 +58,10 @@ impl Connection for UnixStream {
     fn configure(&self, _stalled_peer: Duration) -> io::Result<()> {
         let peer = self.peer_cred()?;
         tracing::debug!(uid = peer.uid(), gid = peer.gid(), pid = peer.pid(), "a connection over the Unix socket");
+        Ok(())
+    }
+
+    fn tolerate(&self) -> io::Result<()> {
         Ok(())
     }
 

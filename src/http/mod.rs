@@ -18,6 +18,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod transcode;
+mod upload;
 
 pub use admin::{AdminState, admin};
 pub use body::DeliveryOptions;

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::listener::Connection;
+use super::upload::{Upload, Watched};
+use crate::tcp;
 
 /// Bytes buffered for a connection in each direction: bounds a request's head, and how far a response runs ahead of the
 /// socket.
@@ -40,7 +42,8 @@ impl Default for ServerOptions {
 }
 
 /// Serves `router` until `shutdown`; then stops accepting, lets every request under way finish, and returns. Dropping
-/// the future cuts all connections. Every request has its [`super::Caller`] as an extension.
+/// the future cuts all connections. Every request has its [`super::Caller`] and an [`Upload`] as
+/// extensions.
 pub async fn serve<L>(mut listener: L, router: Router, options: ServerOptions, shutdown: CancellationToken)
 where
     L: Listener<Io: Connection>,
@@ -58,9 +61,11 @@ where
         if let Err(error) = stream.configure(options.stalled_peer) {
             tracing::debug!(%error, "the peer left before its connection was set up");
         }
-        let caller = stream.caller();
+        let (caller, upload) = (stream.caller(), Upload::default());
+        let stream = Watched::new(stream, upload.clone(), tcp::cut_after(options.stalled_peer));
         let service = TowerToHyperService::new(router.clone().map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(upload.clone());
             request
         }));
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();

@@ -9,13 +9,15 @@ use futures_util::StreamExt;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use std::sync::Arc;
-use std::time::Instant;
-use tokio::sync::mpsc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use super::error::{ErrorBody, Failure};
-use super::{ApiState, DeliveryOptions, media_headers};
+use super::upload::Upload;
+use super::{ApiState, media_headers};
 use crate::job::{Ended, Running, Spool};
 use crate::media::{JobFormat, JobStats};
 use crate::query::TranscodeRequest;
@@ -76,15 +78,20 @@ pub(super) async fn transcode(
     let place = state.jobs.take_place()?;
     let started = Instant::now();
     let input = state.jobs.spool();
-    let upload = AbortOnDropHandle::new(tokio::spawn(receive(request.into_body(), input.clone()).in_current_span()));
+    let (arrived, arrival) = watch::channel(tokio::time::Instant::now());
+    request.extensions().get::<Upload>().cloned().unwrap_or_default().begin();
+    let upload = receive(request.into_body(), input.clone(), arrived).in_current_span();
+    let upload = AbortOnDropHandle::new(tokio::spawn(upload));
     let running = state.jobs.start(spec, policy, input, place).await?;
-    Ok(answer(running, upload, started, &state.delivery))
+    let client = Client { stalled_after: state.delivery.stalled_consumer, arrival };
+    Ok(answer(running, upload, started, client, state.delivery.shutdown.clone()))
 }
 
 /// Puts the body into the spool. What nobody reads any more is not waited for.
-async fn receive(body: Body, input: Arc<Spool>) {
+async fn receive(body: Body, input: Arc<Spool>, arrived: watch::Sender<tokio::time::Instant>) {
     let mut body = body.into_data_stream();
     while let Some(piece) = body.next().await {
+        arrived.send_replace(tokio::time::Instant::now());
         let written = match piece {
             Ok(piece) => input.write(piece).await.map_err(|error| error.chain()),
             Err(error) => Err(format!("the body ended early: {error}")),
@@ -107,62 +114,89 @@ fn accepted(headers: &HeaderMap) -> Option<JobFormat> {
     types.into_iter().find_map(find)
 }
 
-fn answer(running: Running, upload: AbortOnDropHandle<()>, started: Instant, delivery: &DeliveryOptions) -> Response {
+fn answer(
+    running: Running,
+    upload: AbortOnDropHandle<()>,
+    started: Instant,
+    client: Client,
+    shutdown: CancellationToken,
+) -> Response {
     let described = describe(&running, started);
     let content_type = running.format.content_type();
     let (frames, pieces) = mpsc::channel(1);
-    let delivery = delivery.clone();
     let task = async move {
         let _upload = upload;
         tokio::select! {
-            () = send(running, &frames, started, delivery.stalled_consumer) => {}
-            () = delivery.shutdown.cancelled() => {
-                let _ = frames.try_send(Err(std::io::ErrorKind::ConnectionAborted.into()));
-            }
+            () = send(running, &frames, started, client) => {}
+            () = shutdown.cancelled() => {}
         }
     };
     let task = AbortOnDropHandle::new(tokio::spawn(task.in_current_span()));
-    // The task ends with the body.
-    let stream = futures_util::stream::unfold((pieces, task), |(mut pieces, task)| async move {
-        let piece: std::io::Result<Frame<Bytes>> = pieces.recv().await?;
-        Some((piece, (pieces, task)))
-    });
+    let stream = futures_util::stream::unfold(Pieces { pieces, is_whole: false, _task: task }, Pieces::next);
     let mut response = Response::new(Body::new(StreamBody::new(stream)));
     media_headers(response.headers_mut(), content_type);
     response.headers_mut().extend(described);
     response
 }
 
-/// Sends what is made, and at the end how it went. A job that broke cuts the answer off.
-async fn send(
-    running: Running,
-    frames: &mpsc::Sender<std::io::Result<Frame<Bytes>>>,
-    started: Instant,
-    stalled_consumer: std::time::Duration,
-) {
-    let mut offset = 0u64;
-    loop {
-        let frame = match running.output.read(offset, CHUNK).await {
-            Ok(bytes) if bytes.is_empty() => break,
-            Ok(bytes) => {
-                offset += bytes.len() as u64;
-                Ok(Frame::data(bytes))
+/// What is sent. The task that makes it ends with it.
+struct Pieces {
+    pieces: mpsc::Receiver<Frame<Bytes>>,
+    is_whole: bool,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Pieces {
+    /// Only trailers end an answer; one that ends before them is cut off.
+    async fn next(mut self) -> Option<(std::io::Result<Frame<Bytes>>, Self)> {
+        match self.pieces.recv().await {
+            Some(frame) => {
+                self.is_whole = frame.is_trailers();
+                Some((Ok(frame), self))
             }
-            Err(_) => Err(std::io::ErrorKind::ConnectionAborted.into()),
-        };
-        let is_end = frame.is_err();
-        match tokio::time::timeout(stalled_consumer, frames.send(frame)).await {
-            Ok(Ok(())) if !is_end => {}
-            Ok(_) => return,
-            Err(_) => {
-                tracing::warn!("a job's client took nothing for {stalled_consumer:?} and is given up");
+            None if self.is_whole => None,
+            None => Some((Err(std::io::ErrorKind::ConnectionAborted.into()), self)),
+        }
+    }
+}
+
+/// Sends what is made, and at the end how it went. Returns before that if the job broke, or if its client did.
+async fn send(running: Running, frames: &mpsc::Sender<Frame<Bytes>>, started: Instant, client: Client) {
+    let mut offset = 0u64;
+    while let Ok(bytes) = running.output.read(offset, CHUNK).await {
+        if bytes.is_empty() {
+            let ended = running.ended().await;
+            let stats = *running.stats.borrow();
+            let _ = frames.send(Frame::trailers(trailers(&ended, stats, started))).await;
+            return;
+        }
+        offset += bytes.len() as u64;
+        tokio::select! {
+            sent = frames.send(Frame::data(bytes)) => if sent.is_err() { return },
+            () = client.stalls() => {
+                tracing::warn!("a job's client took and sent nothing for {:?} and is given up", client.stalled_after);
                 return;
             }
         }
     }
-    let ended = running.ended().await;
-    let stats = *running.stats.borrow();
-    let _ = frames.send(Ok(Frame::trailers(trailers(&ended, stats, started)))).await;
+}
+
+/// Who may send for as long as it likes before it takes what was made.
+struct Client {
+    stalled_after: Duration,
+    /// When the newest piece of the body came.
+    arrival: watch::Receiver<tokio::time::Instant>,
+}
+
+impl Client {
+    /// Returns once neither side has moved for too long, counted from now.
+    async fn stalls(&self) {
+        let mut deadline = tokio::time::Instant::now() + self.stalled_after;
+        while tokio::time::Instant::now() < deadline {
+            tokio::time::sleep_until(deadline).await;
+            deadline = deadline.max(*self.arrival.borrow() + self.stalled_after);
+        }
+    }
 }
 
 fn describe(running: &Running, started: Instant) -> HeaderMap {

@@ -137,7 +137,7 @@ impl Talk {
         device: Option<String>,
     ) -> Result<Self> {
         let worker = jobs.spawner.worker(Program::Engine, "job").await?;
-        let task = JobTask { spec, device: device.clone() };
+        let task = JobTask { spec, device: device.clone(), threads: jobs.limits.job_threads };
         // A worker that is gone says so when it is read.
         let _ = worker.send(ToWorker::Begin(Role::Job(task)), Bytes::new()).await;
         let patience = jobs.limits.watchdog + START_GRACE;

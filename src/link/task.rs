@@ -15,6 +15,8 @@ pub struct JobTask {
     pub spec: JobSpec,
     /// The render node that may be used; it is opened before the input is read.
     pub device: Option<String>,
+    /// Threads of the decoder and of the encoder, where they are on the CPU. More of them hold back as many pictures.
+    pub threads: u32,
 }
 
 /// How a job reads its input.

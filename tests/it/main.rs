@@ -38,3 +38,4 @@ mod shutdown;
 mod sources;
 mod thrift;
 mod transcode;
+mod vlc;

@@ -236,3 +236,19 @@ fn only_the_right_password_opens() {
         assert!(!text.contains("s3cret-canary"), "the password is in the {place}");
     }
 }
+
+#[test]
+fn the_commands_of_the_document_work() {
+    let text = include_str!("../../docs/rtsp.md");
+    let commands = text.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let server = Camshaft::start("  yard: { source: \"test:?width=320&height=180&fps=25\" }\n");
+    server.wait_live("yard");
+    let commands = commands.replace("rtsp://127.0.0.1:8554", &server.rtsp_url(""));
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new("bash").args(["-euc", &commands]).current_dir(dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["copy.mkv", "small.mkv"] {
+        let packets = ffprobe_packets(dir.path().join(name).to_str().unwrap(), "v:0");
+        assert!(packets.len() > 40, "{name} has {} pictures", packets.len());
+    }
+}

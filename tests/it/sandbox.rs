@@ -25,7 +25,8 @@ fn limit(pid: u32, name: &str) -> String {
     line.split_whitespace().next().unwrap().to_owned()
 }
 
-fn assert_confined(pid: u32, who: &str) {
+/// Whether a process has given up what a worker of its kind gives up.
+pub(crate) fn assert_confined(pid: u32, who: &str) {
     assert_eq!((field(pid, "Seccomp"), field(pid, "NoNewPrivs")), ("2".into(), "1".into()), "{who}");
     let limits = ["Max core file size", "Max file size", "Max open files"].map(|name| limit(pid, name));
     assert_eq!(limits, ["0", "0", "64"], "{who}");
@@ -35,7 +36,7 @@ fn assert_confined(pid: u32, who: &str) {
 }
 
 /// What a process has open, but for sockets, pipes and what the kernel makes for waiting.
-fn open_files(pid: u32) -> Vec<String> {
+pub(crate) fn open_files(pid: u32) -> Vec<String> {
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
     let names = files.filter_map(|file| Some(std::fs::read_link(file.path()).ok()?.to_string_lossy().into_owned()));
     names.filter(|name| name.starts_with('/')).collect()

@@ -61,6 +61,8 @@ pub struct EncoderSettings {
     pub bit_depth: u8,
     /// How samples stand for colours, for the VUI.
     pub color: ColorTags,
+    /// Threads that share each picture, where it is encoded on the CPU.
+    pub threads: u32,
 }
 
 /// What a picture is to become.
@@ -87,7 +89,7 @@ pub struct AccessUnit {
     pub keyframe: bool,
 }
 
-/// An encoder on the calling thread.
+/// An encoder.
 pub struct Encoder {
     codec: Codec,
     on_device: Option<OnDevice>,
@@ -294,7 +296,11 @@ fn set_fields(codec: &mut Codec, settings: &EncoderSettings) {
     let rate = settings.frame_rate;
     (context.time_base.num, context.time_base.den) = (ticks(settings) as i32, MediaTime::HZ as i32);
     (context.framerate.num, context.framerate.den) = (clamped(rate.num), clamped(rate.den));
-    context.thread_count = 1;
+    context.thread_count = match settings.codec {
+        VideoCodec::H264 | VideoCodec::Hevc | VideoCodec::Av1 => settings.threads.clamp(1, 64) as i32,
+        // Their threads would hold pictures back.
+        _ => 1,
+    };
     if settings.tuning == Tuning::File {
         context.flags |= AV_CODEC_FLAG_GLOBAL_HEADER as i32;
     }

@@ -163,7 +163,17 @@ impl Muxer {
             // SAFETY: the header is written; no packet means that what is buffered is to be written.
             check("write a fragment", unsafe { ffi::av_write_frame(self.raw, ptr::null_mut()) })?;
         }
-        Ok(())
+        self.resume_by_packets()
+    }
+
+    /// The next fragment begins when its packets say, not where the durations of all before add up to: how long a
+    /// fragment's last picture is shown is not known yet when it is written.
+    fn resume_by_packets(&mut self) -> Result<()> {
+        // SAFETY: the context is valid and has a header.
+        let muxer = unsafe { (*self.raw).priv_data };
+        // SAFETY: the muxer's own settings, and C strings; an unknown name is an error.
+        let code = unsafe { ffi::av_opt_set(muxer, c"movflags".as_ptr(), c"+frag_discont".as_ptr(), 0) };
+        check("set the muxer up", code).map(drop)
     }
 
     /// Writes what is left.

@@ -14,7 +14,7 @@ use super::packet::Packet;
 use super::parameters::Parameters;
 use super::time_base::TimeBase;
 
-/// A decoder on the calling thread.
+/// A decoder.
 pub struct StreamDecoder {
     codec: Codec,
     hwaccel: Option<Hwaccel>,
@@ -23,8 +23,13 @@ pub struct StreamDecoder {
 
 impl StreamDecoder {
     /// A decoder of packets that are to be read with `parameters`, with times in `base`; on `device`, which is told the
-    /// pictures' size, or on the CPU.
-    pub fn open(parameters: &Parameters, base: TimeBase, device: Option<(&Rc<Device>, Geometry)>) -> Result<Self> {
+    /// pictures' size, or on the CPU, in so many `threads`, each of which holds a picture back.
+    pub fn open(
+        parameters: &Parameters,
+        base: TimeBase,
+        device: Option<(&Rc<Device>, Geometry)>,
+        threads: u32,
+    ) -> Result<Self> {
         let id = parameters.codec_id().ok_or_else(|| Error::NoCodec(parameters.codec_name()))?;
         let mut codec = match (parameters.video_codec(), device) {
             // The decoder that FFmpeg finds first for AV1 knows no devices.
@@ -33,7 +38,7 @@ impl StreamDecoder {
         };
         codec.set_parameters(parameters)?;
         let settings = codec.settings();
-        settings.thread_count = 1;
+        settings.thread_count = if device.is_some() { 1 } else { threads.clamp(1, 64) as i32 };
         settings.max_pixels = MAX_PIXELS as i64;
         settings.pkt_timebase = base.raw();
         settings.flags |= ffi::AV_CODEC_FLAG_UNALIGNED as i32;

@@ -83,6 +83,7 @@ impl Camera {
             tuning: Tuning::Camera { bframes },
             bit_depth: 8,
             color: ColorTags::UNSPECIFIED,
+            threads: 1,
         })?;
         let (painter, frame) = (Painter::new(size), Frame::i420(size)?);
         let microphone = audio.map(|codec| Microphone::open(codec, rate)).transpose()?;

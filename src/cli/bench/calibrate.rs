@@ -9,9 +9,8 @@ use tokio::task::JoinSet;
 
 use super::clip;
 use crate::cli::probe;
-use crate::cli::serve::worker_environment;
 use crate::error::{Error, Result};
-use crate::link::{FromWorker, PixelsTask, Program, Programs, Role, Spawner, ToWorker, Worker, WorkerEvent};
+use crate::link::{FromWorker, PixelsTask, Program, Role, Spawner, ToWorker, Worker, WorkerEvent};
 use crate::media::{MediaTime, PacketHeader, Track, VideoCodec, VideoConfig, WallClock, nal, parse_parameter_sets};
 use crate::plan::{Backend, Capabilities, DeviceChoice, Input, Job, Policy, Rate, Scale, plan};
 
@@ -43,7 +42,7 @@ pub fn run(work: &Path) -> Result<()> {
 }
 
 async fn measure(clip: Arc<Clip>, capabilities: &Capabilities) -> Result<()> {
-    let spawner = Spawner::start(Programs::find()?, worker_environment(), probe::confinements())?;
+    let spawner = probe::spawner()?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let software = rate(&spawner, &clip, &Backend::Software, cpus).await?;
     println!("# {}, decoded for {} s by {cpus} workers at once", clip::DESCRIPTION, MEASURE.as_secs());

@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 
 /// A whole number of GOPs; the camera plays the clip over and over.
 const SECONDS: u32 = 20;
+/// As many pictures.
+pub const PICTURES: u32 = SECONDS * 25;
 
 /// What the clip is, for the report.
 pub const DESCRIPTION: &str = "1920x1080, 25 fps, H.264 Main, 4 Mbit/s, GOP 2 s, no B frames";

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cli::probe;
-use crate::cli::serve::worker_environment;
 use crate::error::{Error, Result};
-use crate::link::{FromWorker, PixelsTask, Program, Programs, Role, Spawner, ToWorker, Worker, WorkerEvent, usage};
+use crate::link::{FromWorker, PixelsTask, Program, Role, Spawner, ToWorker, Worker, WorkerEvent, usage};
 use crate::media::nal::{self, NalKind};
 use crate::media::{
     Cadence, EncodeSpec, FrameRate, Geometry, MediaTime, OutputSpec, PacketHeader, PixelFormat, RateControl,
@@ -72,7 +71,7 @@ pub fn measure(clip: &Path, length: Duration) -> Result<Vec<Line>> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::internal("cannot start the runtime").with_source(error))?;
     runtime.block_on(async {
-        let spawner = Spawner::start(Programs::find()?, worker_environment(), probe::confinements())?;
+        let spawner = probe::spawner()?;
         let mut lines = Vec::new();
         for (work, spec) in works() {
             for candidate in candidates(&clip.config, spec.as_ref(), &capabilities) {

@@ -57,6 +57,16 @@ impl OwnedChild {
         }
     }
 
+    /// Whether the child has ended as it should; an error if it has failed.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(false),
+            Ok(Some(status)) if status.success() => Ok(true),
+            Ok(Some(status)) => Err(self.complain(&format!("failed ({status})"))),
+            Err(error) => Err(self.complain("cannot be waited for").with_source(error)),
+        }
+    }
+
     /// An error about this child that says where its log is.
     pub fn complain(&self, what: &str) -> Error {
         Error::unavailable(format!("'{}' {what}; its log is {}", self.name, self.log.display()))

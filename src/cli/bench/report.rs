@@ -19,7 +19,7 @@ pub enum Format {
     Json,
 }
 
-/// What a figure counts. Less is better in all of them.
+/// What a figure counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -27,8 +27,14 @@ pub enum Unit {
     CpuPerSecond,
     /// PSS in MB (10^6 bytes).
     Memory,
+    /// CPU milliseconds for each picture made.
+    CpuPerPicture,
+    /// The most PSS seen, in MB (10^6 bytes).
+    PeakMemory,
     /// Wall-clock milliseconds.
     Wait,
+    /// Pictures made a second: here more is better, in all others less.
+    PicturesPerSecond,
 }
 
 impl Unit {
@@ -36,8 +42,20 @@ impl Unit {
         match self {
             Self::CpuPerSecond => "CPU, ms per s",
             Self::Memory => "memory (PSS), MB",
+            Self::CpuPerPicture => "CPU, ms a picture",
+            Self::PeakMemory => "peak memory, MB",
             Self::Wait => "wait, ms",
+            Self::PicturesPerSecond => "pictures a s",
         }
+    }
+
+    /// On which side of a goal one is to be.
+    fn goal(self) -> char {
+        if self == Self::PicturesPerSecond { '≥' } else { '≤' }
+    }
+
+    fn reaches(self, value: f64, goal: f64) -> bool {
+        if self == Self::PicturesPerSecond { value >= goal } else { value <= goal }
     }
 }
 
@@ -68,7 +86,7 @@ impl Comparison {
             samples: ours.to_vec(),
             baseline: Some(baseline),
             reach: self.reach,
-            reached: ratio <= self.reach,
+            reached: self.unit.reaches(ratio, self.reach),
         }
     }
 }
@@ -98,7 +116,7 @@ impl Promise {
             samples: samples.to_vec(),
             baseline: None,
             reach: self.reach,
-            reached: median <= self.reach,
+            reached: self.unit.reaches(median, self.reach),
         }
     }
 }
@@ -201,9 +219,10 @@ impl Row {
             Some(figure) => (number(figure.median), figure.name.to_owned(), format!("{:.2}", figure.ratio)),
             None => (String::new(), self.of.unwrap_or_default().to_owned(), String::new()),
         };
+        let side = self.unit.goal();
         let goal = match &self.baseline {
-            Some(_) => format!("≤ {:.2} {verdict}", self.reach),
-            None => format!("≤ {} {verdict}", self.reach),
+            Some(_) => format!("{side} {:.2} {verdict}", self.reach),
+            None => format!("{side} {} {verdict}", self.reach),
         };
         [self.job.to_owned(), self.unit.label().to_owned(), number(self.median), theirs, name, ratio, goal]
     }
@@ -239,7 +258,8 @@ fn method(args: &Args) -> String {
          CPU is user + system time of all processes of a side, memory the sum of their PSS 6 s in: for camshaft the \
          supervisor,\nits workers and the client that writes the recording. Readers of its other media are not counted; \
          ffmpeg writes to /dev/null.\nOf 'stand-in', 'frigate-y4m' and 'frigate-raw' it is only the process that Frigate \
-         reads from.",
+         reads from.\n'transcode' and 'shrink' are whole files, as fast as they go: memory is the most that all processes but the \
+         client had at once.",
         args.pairs, args.seconds
     )
 }
@@ -279,6 +299,15 @@ mod tests {
         assert_eq!(row.median, 150.0);
         assert!(!row.reached);
         assert_eq!(row.bar(), "██████████░░░░░░░░░░");
+    }
+
+    #[test]
+    fn more_pictures_are_better_and_less_of_anything_else() {
+        let comparison = |unit| Comparison { job: "transcode", unit, baseline: "ffmpeg", reach: 0.95 };
+        let row = comparison(Unit::PicturesPerSecond).row(&[96.0], &[100.0]);
+        assert_eq!(row.cells()[6], "≥ 0.95 reached");
+        assert_eq!(comparison(Unit::PicturesPerSecond).row(&[94.0], &[100.0]).cells()[6], "≥ 0.95 missed");
+        assert_eq!(comparison(Unit::PeakMemory).row(&[96.0], &[100.0]).cells()[6], "≤ 0.95 missed");
     }
 
     #[test]

@@ -83,6 +83,16 @@ impl Server {
         self.process.check_alive()
     }
 
+    /// The URL of a transcode request.
+    pub fn transcode_url(&self, query: &str) -> String {
+        format!("{}/v1/transcode?{query}", self.http)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        self.http.trim_start_matches("http://")
+    }
+
     /// The URL of `path`, which starts with the stream's id.
     pub fn url(&self, path: &str) -> String {
         format!("{}/v1/streams/{path}", self.http)

@@ -124,15 +124,19 @@ impl Camshaft {
             .spawn()
             .expect("the camshaft binary starts");
         let log = Log::collect(child.stderr.take().unwrap());
-        let ready = log.wait("that it is ready", |line| line.contains("\"message\":\"ready\""));
-        let fields: Value = serde_json::from_str(&ready).unwrap();
-        let address = |name: &str| format!("http://{}", fields["fields"][name].as_str().unwrap());
-        let (api, admin) = (address("http"), address("admin"));
-        let rtsp = fields["fields"]["rtsp"].as_str().unwrap_or_default().to_owned();
         let agent = ureq::Agent::new_with_config(
             ureq::Agent::config_builder().http_status_as_error(false).max_idle_connections(0).build(),
         );
-        Self { child, dir, log, api, admin, rtsp, agent }
+        let (api, admin, rtsp) = Default::default();
+        // Ends with the test from here on, even if it never gets ready.
+        let mut service = Self { child, dir, log, api, admin, rtsp, agent };
+        let ready = service.log.wait("that it is ready", |line| line.contains("\"message\":\"ready\""));
+        let fields: Value = serde_json::from_str(&ready).unwrap();
+        let address = |name: &str| fields["fields"][name].as_str().unwrap_or_default();
+        service.api = format!("http://{}", address("http"));
+        service.admin = format!("http://{}", address("admin"));
+        service.rtsp = address("rtsp").to_owned();
+        service
     }
 
     /// The configuration's path.

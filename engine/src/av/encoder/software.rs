@@ -12,8 +12,11 @@ use super::{EncoderSettings, Tuning, quantiser, set_fields};
 /// A constant frame rate keeps the time base of the packets, 1/90 000 s, out of the VUI, where readers of a bare stream
 /// would take it for the frame rate.
 const X264_PARAMETERS: &str = "force-cfr=1:scenecut=0";
-/// One thread, like x264 here: streams run side by side instead.
-const X265_PARAMETERS: &str = "log-level=none:pools=none:frame-threads=1:scenecut=0:open-gop=0";
+/// Threads share a picture, like x264's here, and hold none back.
+fn x265_parameters(threads: u32) -> String {
+    let pool = if threads > 1 { threads.to_string() } else { "none".to_owned() };
+    format!("log-level=none:pools={pool}:frame-threads=1:scenecut=0:open-gop=0")
+}
 
 /// An encoder of limited-range I420 pictures.
 pub(super) fn open(settings: &EncoderSettings) -> Result<Codec> {
@@ -59,8 +62,8 @@ pub(super) fn open(settings: &EncoderSettings) -> Result<Codec> {
 }
 
 fn options(settings: &EncoderSettings) -> Vec<(&'static str, String)> {
-    let x26x = |parameters: (&'static str, &str)| {
-        let mut options = vec![(parameters.0, parameters.1.to_owned()), ("forced-idr", "1".to_owned())];
+    let x26x = |name: &'static str, parameters: String| {
+        let mut options = vec![(name, parameters), ("forced-idr", "1".to_owned())];
         options.push(("preset", preset(settings.tuning).to_owned()));
         if settings.tuning.bframes() == 0 {
             options.push(("tune", "zerolatency".to_owned()));
@@ -69,8 +72,8 @@ fn options(settings: &EncoderSettings) -> Vec<(&'static str, String)> {
     };
     let fastest = |mode| vec![mode, ("cpu-used", "8".to_owned()), ("lag-in-frames", "0".to_owned())];
     match settings.codec {
-        VideoCodec::H264 => x26x(("x264-params", X264_PARAMETERS)),
-        VideoCodec::Hevc => x26x(("x265-params", X265_PARAMETERS)),
+        VideoCodec::H264 => x26x("x264-params", X264_PARAMETERS.to_owned()),
+        VideoCodec::Hevc => x26x("x265-params", x265_parameters(settings.threads)),
         VideoCodec::Vp8 | VideoCodec::Vp9 => fastest(("deadline", "realtime".to_owned())),
         VideoCodec::Av1 => fastest(("usage", "realtime".to_owned())),
         VideoCodec::Mjpeg | VideoCodec::Mpeg4 | VideoCodec::Mpeg2 => vec![],

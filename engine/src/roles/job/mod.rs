@@ -41,20 +41,21 @@ pub enum Flow {
 /// Why it could not be done; what was sent until then is a piece of nothing.
 pub fn run(task: &JobTask, gpu: Option<Gpu>, link: &mut Link) -> Result<(), End> {
     let wire = Wire::new(link.share()?);
-    let done = transcode(&task.spec, gpu, &wire);
+    let done = transcode(task, gpu, &wire);
     match (done, wire.take_end()) {
         (Err(_), Some(end)) => Err(end),
         (done, _) => done,
     }
 }
 
-fn transcode(spec: &JobSpec, gpu: Option<Gpu>, wire: &Wire) -> Result<(), End> {
+fn transcode(task: &JobTask, gpu: Option<Gpu>, wire: &Wire) -> Result<(), End> {
+    let spec = &task.spec;
     let (source, video, track) = open(spec, wire)?;
     let sound = Sound::choose(spec, track)?;
     let shape = Shape::of(spec, &video);
     let stages = plan(spec, &source, &video, &shape, wire)?;
     let rate = video.rate;
-    let mut job = Job { video: Way::new(spec, &video, shape, stages, gpu, &sound, wire)?, sound, source, rate, wire };
+    let mut job = Job { video: Way::new(task, &video, shape, stages, gpu, &sound, wire)?, sound, source, rate, wire };
     let stats = job.run(spec)?;
     wire.tell(&FromWorker::Finished(stats), &[])
 }
@@ -111,7 +112,7 @@ enum Way {
 
 impl Way {
     fn new(
-        spec: &JobSpec,
+        task: &JobTask,
         video: &Video,
         shape: Shape,
         stages: Candidate,
@@ -119,6 +120,7 @@ impl Way {
         sound: &Option<Sound>,
         wire: &Wire,
     ) -> Result<Self, End> {
+        let spec = &task.spec;
         let target = Target::new(spec, sound, wire)?;
         match (spec.video, target) {
             (JobVideo::Copy, Target::Packets(mut writer)) => {
@@ -133,7 +135,7 @@ impl Way {
                 Ok(Self::Copy(Copying { writer, base: video.track.base, begun: false, untimed, most: spec.duration }))
             }
             (JobVideo::Copy, _) => Err(protocol("only containers take copies")),
-            (_, target) => Ok(Self::Anew(Box::new(Pictures::new(spec, video, shape, stages, gpu, target)?))),
+            (_, target) => Ok(Self::Anew(Box::new(Pictures::new(task, video, shape, stages, gpu, target)?))),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Packets to pictures, and pictures to what is asked for.
 
-use camshaft::media::{EncodeSpec, FrameRate, JobSpec, JobStats, JobVideo, MediaTime, default_bitrate};
+use camshaft::link::JobTask;
+use camshaft::media::{EncodeSpec, FrameRate, JobStats, JobVideo, MediaTime, default_bitrate};
 use camshaft::media::{JobFormat, RateControl};
 use camshaft::plan::{Backend, Candidate};
 use std::rc::Rc;
@@ -38,18 +39,20 @@ struct Made {
     device: Option<Rc<Device>>,
     matrix: Option<[i32; 9]>,
     rate: FrameRate,
+    threads: u32,
 }
 
 impl Pictures {
     /// Nothing is decoded yet.
     pub fn new(
-        spec: &JobSpec,
+        task: &JobTask,
         video: &Video,
         shape: Shape,
         stages: Candidate,
         gpu: Option<Gpu>,
         target: Target,
     ) -> Result<Self, End> {
+        let JobTask { spec, threads, .. } = task;
         let device = gpu.map(|gpu| gpu.device);
         let on = |backend: &Backend| match (backend, &device) {
             (Backend::Software, _) => Ok(None),
@@ -57,7 +60,7 @@ impl Pictures {
             (Backend::Vaapi { .. }, None) => Err(protocol("the plan is for a device that the job was not given")),
         };
         let decode_on = on(&stages.decode)?.map(|device| (device, video.size));
-        let decoder = StreamDecoder::open(&video.track.parameters, video.track.base, decode_on)?;
+        let decoder = StreamDecoder::open(&video.track.parameters, video.track.base, decode_on, *threads)?;
         let encodes_on_device = stages.encode.as_ref().map_or(Ok(None), on)?.is_some() && stages.mode.is_some();
         let rate = spec.fps.unwrap_or(video.rate);
         let encode = match spec.video {
@@ -79,7 +82,7 @@ impl Pictures {
         let scale_on_device = stages.scale != Backend::Software;
         let treatment = Treatment { size: shape.size, form, turn: shape.turn, fps: spec.fps, scale_on_device };
         let matrix = video.matrix.filter(|_| shape.turn == 0);
-        let made = Made { target, encode, encoder: None, stages, device, matrix, rate };
+        let made = Made { target, encode, encoder: None, stages, device, matrix, rate, threads: *threads };
         Ok(Self {
             decoder,
             base: video.track.base,
@@ -204,6 +207,7 @@ impl Made {
                     tuning,
                     bit_depth: 8,
                     color: frame.color(),
+                    threads: self.threads,
                 };
                 match (&self.device, self.stages.mode) {
                     (Some(device), Some(mode)) if frame.is_surface() => {

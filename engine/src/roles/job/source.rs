@@ -226,7 +226,7 @@ fn describe(demuxer: &FileDemuxer, container: FileForm, mut track: Track, keyfra
 
 /// The size of the picture in a packet, where neither the container nor parameter sets say it.
 fn size_of_picture(track: &Track, keyframe: &[u8]) -> Result<Option<Geometry>, End> {
-    let mut decoder = av::StreamDecoder::open(&track.parameters, track.base, None)?;
+    let mut decoder = av::StreamDecoder::open(&track.parameters, track.base, None, 1)?;
     let mut packet = Packet::empty()?;
     packet.renew(keyframe.len())?.copy_from_slice(keyframe);
     let _ = decoder.send(Some(&packet))?;

@@ -79,6 +79,8 @@ impl Encoded {
                     tuning: Tuning::Live,
                     bit_depth: 8,
                     color: frame.color(),
+                    // Streams run side by side instead.
+                    threads: 1,
                 };
                 match &self.on {
                     None => Encoder::open(settings)?,

@@ -48,6 +48,7 @@ pub fn settings(codec: VideoCodec, tuning: Tuning, bit_depth: u8) -> EncoderSett
         tuning,
         bit_depth,
         color: ColorTags::UNSPECIFIED,
+        threads: 1,
     }
 }
 
