@@ -28,29 +28,33 @@ export async function devices(main, signal) {
   main.append(h('div', { class: 'bar' }, h('h1', {}, 'Devices')),
     h('p', { class: 'faint' }, 'A capability is used once a trial on this machine has proved it.'), list);
   let shown = '';
-  while (!signal.aborted) {
+  const refresh = async () => {
     try {
       const report = await call('v1/devices');
       const text = JSON.stringify(report);
-      // Whoever is typing a reason is left alone, unless something has changed.
-      if (text !== shown && !signal.aborted) list.replaceChildren(...panels(report.devices));
+      const isTyped = list.contains(document.activeElement) && document.activeElement.matches('input, select');
+      if (text === shown || isTyped || signal.aborted) return;
+      list.replaceChildren(...panels(report.devices, refresh));
       shown = text;
     } catch (error) {
       shown = '';
       list.replaceChildren(h('p', { class: 'note bad' }, error.message));
     }
+  };
+  while (!signal.aborted) {
+    await refresh();
     await pause(EVERY, signal);
   }
 }
 
-function panels(devices) {
-  if (devices.length) return devices.map(panel);
+function panels(devices, refresh) {
+  if (devices.length) return devices.map((device) => panel(device, refresh));
   return [h('div', { class: 'panel empty' },
     h('p', {}, 'No GPU is seen here. Everything runs in software.'),
     h('p', { class: 'faint' }, 'camshaft probe and camshaft check on the machine itself say what stands in the way.'))];
 }
 
-function panel(device) {
+function panel(device, refresh) {
   const name = device.path ?? device.pci ?? 'GPU';
   const facts = new Facts();
   const { kind, text } = BREAKERS[device.breaker] ?? { text: device.breaker };
@@ -64,11 +68,11 @@ function panel(device) {
     device.breaker_reason ? h('p', { class: 'note warn' }, device.breaker_reason) : null,
     device.error ? h('p', { class: 'note bad' }, device.error.message) : null,
     facts.element,
-    device.path ? actions(device.path.split('/').pop(), device) : null,
+    device.path ? actions(device.path.split('/').pop(), device, refresh) : null,
     device.profiles.length ? matrix(device.profiles, name) : null);
 }
 
-function actions(node, device) {
+function actions(node, device, refresh) {
   const path = `v1/devices/${encodeURIComponent(node)}`;
   const run = async (button, wait, action, done) => {
     const before = button.textContent;
@@ -76,6 +80,8 @@ function actions(node, device) {
     button.textContent = wait;
     try {
       await action();
+      document.activeElement.blur();
+      await refresh();
       notice(done, 'good');
     } catch (error) {
       notice(error.message, 'bad');

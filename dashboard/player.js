@@ -18,8 +18,13 @@ const WAYS = {
   still: { label: 'still', play: (player, options) => playStills(player.image, player.id, options) },
 };
 
-/** Whether there are pictures to be had; an idle camera connects when it is asked. */
-export const canShow = (status) => ['live', 'idle'].includes(status?.state);
+/**
+ * Whether there are pictures to be had. An idle camera connects because it is asked, and goes back if nobody waits for it;
+ * one that connects and has failed already would only hold a connection of the browser's.
+ */
+export function canShow(status) {
+  return ['live', 'idle'].includes(status?.state) || (status?.state === 'connecting' && !status.reason);
+}
 
 /** Shows a stream in `element`; nothing is asked for until `show()`. */
 export class Player {

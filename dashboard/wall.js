@@ -102,7 +102,7 @@ class Card {
 
   show(mode) {
     this.player.show(mode);
-    this.live.hidden = mode !== 'still' || !canShow(store.stream(this.id));
+    this.live.hidden = mode !== 'still';
   }
 
   update(status) {

@@ -55,7 +55,8 @@ fn shown(browser: &Browser, id: &str, way: &str, element: &str) -> u32 {
         "{PICTURE}
          const stage = document.querySelector('[data-id=\"{id}\"] .stage');
          const shown = stage?.querySelector('{element}');
-         return shown && !shown.hidden && stage.dataset.way === '{way}' && picture(shown);"
+         const isThere = shown && !shown.hidden && shown.complete !== false && stage.dataset.way === '{way}';
+         return isThere && picture(shown);"
     );
     let mut picture = browser.wait(&format!("{id} is shown by {way}"), &script);
     let side = |name: &str| picture[name].as_u64().unwrap() as u32;

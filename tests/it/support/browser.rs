@@ -3,11 +3,11 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::eventually;
-use super::log::Log;
 
 /// A browser with one page; closed when dropped.
 pub struct Browser {
@@ -19,14 +19,8 @@ pub struct Browser {
 impl Browser {
     /// Opens the page at `url`.
     pub fn open(url: &str) -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("chromedriver runs: `make test` installs it");
-        let log = Log::collect(driver.stdout.take().unwrap());
-        let line = log.wait("its port", |line| line.contains("started successfully on port"));
-        let port: u16 = line.rsplit_once(' ').unwrap().1.trim_end_matches('.').parse().unwrap();
+        // It takes a port of IPv4 that is free, and ends if the one of IPv6 is not.
+        let (driver, port) = (0..3).find_map(|_| start_driver()).expect("chromedriver starts");
         let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().http_status_as_error(false).build());
         let mut browser = Self { driver, agent, session: format!("http://127.0.0.1:{port}/session") };
         // Tests may run as root, where Chromium's own sandbox does not.
@@ -123,6 +117,23 @@ impl Browser {
     fn post(&self, path: &str, body: Value) -> Value {
         read(self.agent.post(format!("{}{path}", self.session)).send(body.to_string()), path)
     }
+}
+
+/// Debian's chromedriver and its port; nothing if it ended.
+fn start_driver() -> Option<(Child, u16)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("chromedriver runs: `make test` installs it");
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let Some(line) = lines.find(|line| line.contains("started successfully on port")) else {
+        driver.wait().unwrap();
+        return None;
+    };
+    std::thread::spawn(|| lines.for_each(drop));
+    let port = line.rsplit_once(' ').unwrap().1.trim_end_matches('.').parse().unwrap();
+    Some((driver, port))
 }
 
 fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, path: &str) -> Value {
