@@ -66,7 +66,7 @@ impl Packets {
             access_units(&stream, codec).into_iter().zip(ffprobe_packets(file, "v:0")).map(|(unit, probed)| {
                 let (pts, dts) = (ticks(probed.pts), ticks(probed.dts));
                 let header = PacketHeader { track: Track::Video, pts, dts, keyframe: probed.key, wall: WallClock(0) };
-                (header, nal::length_prefixed([&unit[..]].into_iter()).to_vec())
+                (header, nal::length_prefixed([&unit[..]]).to_vec())
             });
         Self { config, packets: packets.collect() }
     }
