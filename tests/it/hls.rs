@@ -103,7 +103,8 @@ const PLAY: &str = r#"
     const errors = [];
     const video = document.createElement('video');
     video.muted = true;
-    document.body.append(video);
+    // In sight: what is not is not always drawn.
+    document.body.prepend(video);
     const hls = new Hls({ lowLatencyMode: true });
     hls.on(Hls.Events.ERROR, (_, data) => errors.push(data.details + (data.fatal ? ' (fatal)' : '')));
     hls.loadSource(url);
