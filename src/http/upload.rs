@@ -41,6 +41,11 @@ impl<C: Connection> Watched<C> {
         Self { stream, upload, tolerated: false, patience, moved: Instant::now(), waiting: None }
     }
 
+    /// The connection by itself, for a protocol that watches its peer in its own way.
+    pub fn into_inner(self) -> C {
+        self.stream
+    }
+
     fn heed_upload(&mut self) {
         if !self.tolerated && self.upload.0.load(Ordering::Relaxed) {
             self.tolerated = true;

@@ -15,6 +15,7 @@ use super::named_rendition;
 use super::request::LiveRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::error::{ErrorBody, Failure};
+use crate::http::upload::Watched;
 use crate::http::{ApiState, Caller, stream_id};
 use crate::media::{OutputSpec, RenditionRequest};
 use crate::plan::Policy;
@@ -123,6 +124,6 @@ async fn serve(session: Session, upgrade: OnUpgrade, options: SessionOptions) {
 }
 
 fn connection(upgraded: Upgraded) -> Option<Connection> {
-    let parts = upgraded.downcast::<TokioIo<UnixStream>>().ok()?;
-    Some(Connection::new(parts.io.into_inner(), &parts.read_buf))
+    let parts = upgraded.downcast::<TokioIo<Watched<UnixStream>>>().ok()?;
+    Some(Connection::new(parts.io.into_inner().into_inner(), &parts.read_buf))
 }
