@@ -107,7 +107,10 @@ fn nginx_serves_ts_flv_and_mp4_which_are_copied_bit_for_bit() {
         );
         let copied = access_units(&copied, VideoCodec::H264);
         let at = own.iter().position(|unit| Some(unit) == copied.first()).expect("it begins within the clip");
-        assert!(copied.len() >= 50 && own[at..].starts_with(&copied[..50]), "{id}: every bit is the clip's");
+        // A reader that came late sees the clip's end, and its beginning again.
+        let both = 50.min(own.len() - at);
+        assert!(both >= 10 && copied.len() >= 50, "{id}: {both} of {} pictures", copied.len());
+        assert_eq!(own[at..at + both], copied[..both], "{id}: every bit is the clip's");
     }
 }
 
