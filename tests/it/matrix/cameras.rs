@@ -11,7 +11,7 @@ use rustix::process::Signal;
 const RETURN: Duration = Duration::from_secs(2);
 /// From whole packets to whole pictures: the clip's GOP, and a connection anew if it was given up.
 const GOP: Duration = Duration::from_secs(4);
-/// A decoder that noise has confused for good is found by `limits.watchdog`, as one that hangs.
+/// Noise took pictures away for 6.3 s once, and why was not traced; `limits.watchdog` finds what still hangs by then.
 const CONFUSED: Duration = Duration::from_millis(6500);
 /// From the cable's being plugged in again: a connection attempt, a pause and a handshake.
 const CABLE: Duration = Duration::from_secs(5);
