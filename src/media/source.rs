@@ -93,6 +93,9 @@ pub struct PatternSource {
     pub bframes: u8,
     /// Bits a second.
     pub bitrate: u32,
+    /// How far its sensor is off at most, in steps of luma. With any noise it encodes as cameras do, and costs a decoder
+    /// what they do; without, as cheaply as can be.
+    pub noise: u8,
     /// The codec of its sound: a beep with a white flash each second. `None`: it has no sound, and no flash.
     pub audio: Option<AudioCodec>,
 }
