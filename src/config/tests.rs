@@ -144,8 +144,16 @@ fn a_whole_configuration() {
     );
     assert_eq!(b.source.to_string(), "rtsp://10.0.0.1:8554/");
     let (size, fps) = (Geometry::new(1280, 720), FrameRate { num: 25, den: 1 });
-    let pattern =
-        PatternSource { size, fps, codec: VideoCodec::H264, gop: 50, bframes: 0, bitrate: 1_843_200, noise: 0, audio: None };
+    let pattern = PatternSource {
+        size,
+        fps,
+        codec: VideoCodec::H264,
+        gop: 50,
+        bframes: 0,
+        bitrate: 1_843_200,
+        noise: 0,
+        audio: None,
+    };
     assert_eq!((c.source.clone(), c.credentials.clone()), (Source::Pattern(pattern), None));
 }
 
@@ -252,10 +260,7 @@ fn files_are_united_and_double_entries_name_both_places() {
         ]
     );
     let twice = [("a.yaml", "limits: { hold: 1s }"), ("b.yaml", "limits: { hold: 2s, drain: 9s }")];
-    assert_eq!(
-        lines(load_all(&twice, &[])),
-        ["b.yaml:1: limits.hold: is given twice, first at a.yaml:1; remove one"]
-    );
+    assert_eq!(lines(load_all(&twice, &[])), ["b.yaml:1: limits.hold: is given twice, first at a.yaml:1; remove one"]);
     let late = [("a.yaml", "streams:\n"), ("b.yaml", "streams: { x: { source: 'test:' } }"), ("c.yaml", "streams:\n")];
     assert_eq!(load_all(&late, &[]).unwrap().streams.len(), 1);
     assert_eq!(lines(load_one("[1]")).len(), 1);

@@ -31,7 +31,7 @@ struct Issue {
 /// # Errors
 /// If there is no ffmpeg, or a worker cannot be started or fails.
 pub fn run(args: &Args) -> Result<()> {
-    let clip = clip::prepare(&stage::work(args)?)?;
+    let clip = clip::prepare(&stage::work(args.work.as_deref())?)?;
     let issue = Issue {
         camshaft: env!("CARGO_PKG_VERSION"),
         machine: machine(),
