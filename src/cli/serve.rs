@@ -21,7 +21,7 @@ use crate::auth::Access;
 use crate::config::{self, Config, Recovery, SandboxMode, StreamDefaults, Workers};
 use crate::error::{Error, Result};
 use crate::events::Events;
-use crate::http::{self, AdminState, ApiState, DeliveryOptions, PodListener, RequestObserver, ServerOptions};
+use crate::http::{self, About, AdminState, ApiState, DeliveryOptions, PodListener, RequestObserver, ServerOptions};
 use crate::hw::{BreakerSettings, Devices, Roots};
 use crate::job::Jobs;
 use crate::link::{Programs, Spawner};
@@ -121,8 +121,8 @@ impl Service {
             tasks,
         };
         service.show_policy();
-        let (http, admin) = service.open_servers(is_ready).await?;
         let rtsp = service.open_rtsp().await?;
+        let (http, admin) = service.open_servers(is_ready, About::new(rtsp)).await?;
         service.spawner.prepare_spare().await;
         service.look_for_devices().await;
         service.streams.apply(service.config.streams.clone()).await?;
@@ -145,7 +145,7 @@ impl Service {
     }
 
     /// Opens both ports and gives their addresses; port 0 of the configuration means any free one.
-    async fn open_servers(&self, ready: watch::Receiver<bool>) -> Result<(SocketAddr, SocketAddr)> {
+    async fn open_servers(&self, ready: watch::Receiver<bool>, about: About) -> Result<(SocketAddr, SocketAddr)> {
         let limits = &self.config.limits;
         let delivery = DeliveryOptions {
             stalled_consumer: limits.stalled_consumer,
@@ -161,6 +161,7 @@ impl Service {
             self.events.clone(),
             self.jobs.clone(),
             self.access.clone(),
+            about,
         ));
         let (metrics, devices) = (self.metrics.clone(), self.devices.clone());
         let text = move || {

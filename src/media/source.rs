@@ -68,7 +68,7 @@ pub enum Transport {
 }
 
 /// What speaks RTSP with a camera.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RtspClient {
     /// The memory-safe one, in `camshaft worker ingest`.
