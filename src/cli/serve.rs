@@ -37,7 +37,13 @@ pub(super) use files::Files;
 const DEVICES_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Run the service.
+///
+/// Ends with 0 once a signal has ended it in good order, 1 if it cannot start or work was left when it ended, 2 if it was
+/// called wrongly. SIGHUP reads the configuration again; SIGTERM ends it, a second one at once.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  camshaft serve --config camshaft.yaml
+  CAMSHAFT_SERVER_HTTP=0.0.0.0:8080 CAMSHAFT_SERVER_OPEN_TO_NETWORK=true camshaft serve --config camshaft.yaml --log-format json")]
 pub struct Args {
     /// The configuration; `conf.d/*.yaml` beside it is read as well. Both are watched for changes.
     #[arg(long, value_name = "FILE")]

@@ -31,10 +31,8 @@ pub struct RtspAbout {
 impl About {
     /// This program, with RTSP at `rtsp`.
     pub fn new(rtsp: Option<SocketAddr>) -> Self {
-        let rtsp = rtsp.map(|bound| RtspAbout {
-            port: bound.port(),
-            address: Some(bound.ip()).filter(|ip| !ip.is_unspecified()),
-        });
+        let rtsp = rtsp
+            .map(|bound| RtspAbout { port: bound.port(), address: Some(bound.ip()).filter(|ip| !ip.is_unspecified()) });
         Self { version: env!("CARGO_PKG_VERSION"), rtsp }
     }
 }
