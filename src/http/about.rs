@@ -24,7 +24,8 @@ pub struct RtspAbout {
     /// Its port.
     #[schema(example = 8554)]
     pub port: u16,
-    /// Whether it is at one address only, such as 127.0.0.1, which the API's host may not be.
+    /// The one address that it is at, such as 127.0.0.1; null if it is at all of the host's.
+    #[schema(value_type = Option<String>, example = "127.0.0.1")]
     pub address: Option<std::net::IpAddr>,
 }
 

@@ -1,7 +1,6 @@
 //! How fast a way to work is, and how long a picture takes: workers are fed as fast as they take packets for the one, in
 //! real time for the other.
 
-use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
