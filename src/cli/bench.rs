@@ -9,6 +9,7 @@ mod clip;
 mod cost;
 mod frigate;
 mod gpu;
+mod instructions;
 mod issue;
 mod jobs;
 mod latency;
@@ -81,6 +82,8 @@ enum Job {
     Detect,
     /// Detector, live view, a JPEG a second and a recorder on one camera: CPU and memory
     Four,
+    /// The same jobs in instructions, of the engine and of ffmpeg, by valgrind: minutes, on every machine the same
+    Instructions,
     /// What is left on Frigate's side: CPU of the process that hands it 1280x720 pictures, 5 a second
     Frigate,
     /// From adding a camera to its first raw frame
@@ -98,9 +101,10 @@ enum Job {
 }
 
 impl Job {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Detect,
         Self::Four,
+        Self::Instructions,
         Self::Frigate,
         Self::FirstFrame,
         Self::Snapshot,
@@ -114,6 +118,7 @@ impl Job {
         match self {
             Self::Detect => report.rows.extend(jobs::detect(stage)?),
             Self::Four => report.rows.extend(jobs::four(stage)?),
+            Self::Instructions => report.rows.extend(instructions::instructions(stage)?),
             Self::Frigate => report.rows.extend(frigate::frigate(stage)?),
             Self::FirstFrame => report.rows.extend(latency::first_frame(stage)?),
             Self::Snapshot => report.rows.extend(latency::snapshot(stage)?),
