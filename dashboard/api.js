@@ -52,6 +52,17 @@ async function refusal(response) {
   return new ApiError(response.status, error.kind, message, Number(response.headers.get('retry-after')) || null);
 }
 
+let asked = null;
+
+/** Version and RTSP's port, which no address tells; asked for once. */
+export function about() {
+  asked ??= call('v1/about').catch((error) => {
+    asked = null;
+    throw error;
+  });
+  return asked;
+}
+
 export const streamPath = (id, rest = '') => `v1/streams/${encodeURIComponent(id)}${rest}`;
 
 /**

@@ -11,7 +11,8 @@ const FIELDS = [
   { key: 'detect_source', label: 'Substream for detection', hint: 'The same camera, smaller' },
   { key: 'username', label: 'User name' },
   { key: 'password', label: 'Password', type: 'password' },
-  { key: 'transport', label: 'Transport', options: ['', 'tcp', 'udp'] },
+  { key: 'transport', label: 'Transport', options: ['', 'tcp', 'udp', 'multicast'] },
+  { key: 'ingest', label: 'What speaks RTSP', options: ['', 'native', 'libav'] },
   { key: 'input', label: 'What the source sends', options: ['', 'ts', 'flv', 'mp4', 'mjpeg', 'jpeg'] },
   { key: 'rate', label: 'Pictures asked for a second', hint: 'Of a JPEG over HTTP' },
   { key: 'tls', label: 'Certificate', options: ['', 'verify', 'insecure'] },
@@ -23,21 +24,20 @@ const FIELDS = [
 
 /** Asks for a new stream. */
 export function addStream() {
-  return edit('Add a camera', '', {}, []);
+  return edit('Add a camera', '', { settings: {}, hidden: [], node: null });
 }
 
 /** Changes one. */
 export async function editStream(id) {
   try {
-    const { settings, hidden } = await call(streamPath(id, '/settings'));
-    await edit(`Edit ${id}`, id, settings, hidden);
+    await edit(`Edit ${id}`, id, await call(streamPath(id, '/settings')));
   } catch (error) {
     notice(error.message, 'bad');
   }
 }
 
 /** Resolves when the dialog is closed. */
-function edit(title, id, settings, hidden) {
+function edit(title, id, { settings, hidden, node }) {
   const name = control({ key: 'id', label: 'Name', hint: 'Letters, digits, - and _', required: true }, id);
   name.input.readOnly = Boolean(id);
   // What is cut short must not be saved so: it shows where it was, and has to be given again.
@@ -50,13 +50,14 @@ function edit(title, id, settings, hidden) {
     h('h2', { id: 'editor-title' }, title),
     h('p', { class: 'note warn' }, 'What is set here does not survive a restart: copy it as YAML into the configuration file to keep it.'),
     hidden.length ? h('p', { class: 'note warn' }, `Give ${hidden.join(' and ')} again: what is secret is never shown.`) : null,
+    node ? h('p', { class: 'note' }, `The configuration pins it to node ${node}. What is set here holds on the node that answers.`) : null,
     general,
     h('form', { novalidate: true, onsubmit: submit },
       name.element, h('div', { class: 'columns' }, controls.filter((field) => !field.isWide).map((field) => field.element)),
       controls.filter((field) => field.isWide).map((field) => field.element),
       h('div', { class: 'bar' }, save,
         h('button', { type: 'button', onclick: () => dialog.close() }, 'Cancel'),
-        h('span', { class: 'end' }, copyButton(() => streamYaml(name.value() ?? 'name', values()), 'Copy as YAML')))));
+        h('span', { class: 'end' }, copyButton(() => streamYaml(name.value() ?? 'name', values(), node), 'Copy as YAML')))));
 
   async function submit(event) {
     event.preventDefault();

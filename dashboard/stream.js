@@ -99,9 +99,9 @@ const ORIGINS = {
 
 async function showSetup(place, id) {
   try {
-    const { origin, settings, hidden } = await call(streamPath(id, '/settings'));
+    const { origin, settings, hidden, node } = await call(streamPath(id, '/settings'));
     const [text, kind] = ORIGINS[origin];
-    const yaml = streamYaml(id, hidden.includes('password') ? { ...settings, password: '' } : settings);
+    const yaml = streamYaml(id, hidden.includes('password') ? { ...settings, password: '' } : settings, node);
     place.replaceChildren(
       h('p', { class: kind ? `note ${kind}` : 'faint' }, text),
       h('pre', { class: 'yaml', tabindex: '0', 'aria-label': 'Settings as YAML' }, yaml),

@@ -1,9 +1,12 @@
 // An entry of `streams:` as YAML, to be pasted into the configuration file.
 
-/** The lines of one stream, with its name, indented to stand below `streams:`. A password becomes a variable. */
-export function streamYaml(id, settings) {
+/**
+ * The lines of one stream, with its name, indented to stand below `streams:`. A password becomes a variable; `node` is what
+ * the files pin the stream to, or null.
+ */
+export function streamYaml(id, settings, node) {
   const lines = [`  ${id}:`];
-  for (const [key, value] of Object.entries(settings)) {
+  for (const [key, value] of Object.entries(node ? { ...settings, node } : settings)) {
     if (key === 'password') {
       lines.push(`    password: \${${variable(id)}}   # set it in the environment, or use password_file`);
     } else if (key === 'renditions') {

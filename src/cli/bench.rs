@@ -1,17 +1,19 @@
-//! `camshaft bench`: the same job through camshaft and through ffmpeg as it is used today.
+//! `camshaft bench`: the same job through camshaft and through ffmpeg as it is used today. `camshaft bench machine` asks
+//! instead what this machine can do.
 //!
 //! Runs alternate, so that the machine's load meets both sides alike. Ratios are medians over pairs of neighbouring
 //! runs. Steady state only: CPU time is the difference between two instants, so start-up drops out.
 
 mod baseline;
-mod calibrate;
 mod clip;
 mod cost;
 mod frigate;
 mod gpu;
+mod instructions;
 mod issue;
 mod jobs;
 mod latency;
+mod machine;
 mod process;
 mod report;
 mod server;
@@ -26,9 +28,22 @@ use crate::error::Result;
 use report::{Format, Report};
 use stage::Stage;
 
-/// Runs the same job through camshaft and through ffmpeg as it is used today, and prints the ratios
+/// Run the same job through camshaft and through ffmpeg as it is used today, and print the ratios
+///
+/// Ends with 0 if everything could be measured, however fast it was, 1 if not, 2 if it was called wrongly. Needs ffmpeg and
+/// GStreamer's RTSP server: `make bench` installs them. `bench machine` needs neither.
 #[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  camshaft bench machine --quick
+  camshaft bench detect four --pairs 3
+  camshaft bench transcode --format json
+  camshaft bench --report-for-issue"
+)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// What to measure [default: everything]
     #[arg(value_enum)]
     jobs: Vec<Job>,
@@ -44,15 +59,20 @@ pub struct Args {
     /// The program that serves a clip over RTSP
     #[arg(long, value_name = "FILE", default_value = "tests/support/rtsp_camera.py")]
     camera: PathBuf,
-    /// Measure instead how much this machine can do, and print it as lines for the configuration
-    #[arg(long, conflicts_with_all = ["jobs", "pairs", "seconds", "camera", "format"])]
-    calibrate: bool,
     /// Print what to paste into an issue about your GPU: what it is, what it proved and how fast it is
-    #[arg(long, conflicts_with_all = ["jobs", "pairs", "camera", "calibrate", "format"])]
+    #[arg(long, conflicts_with_all = ["jobs", "pairs", "camera", "format"])]
     report_for_issue: bool,
     /// How the results are printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Machine(machine::Args),
 }
 
 /// A job that is measured.
@@ -62,6 +82,8 @@ enum Job {
     Detect,
     /// Detector, live view, a JPEG a second and a recorder on one camera: CPU and memory
     Four,
+    /// The same jobs in instructions, of the engine and of ffmpeg, by valgrind: minutes, on every machine the same
+    Instructions,
     /// What is left on Frigate's side: CPU of the process that hands it 1280x720 pictures, 5 a second
     Frigate,
     /// From adding a camera to its first raw frame
@@ -79,9 +101,10 @@ enum Job {
 }
 
 impl Job {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Detect,
         Self::Four,
+        Self::Instructions,
         Self::Frigate,
         Self::FirstFrame,
         Self::Snapshot,
@@ -95,6 +118,7 @@ impl Job {
         match self {
             Self::Detect => report.rows.extend(jobs::detect(stage)?),
             Self::Four => report.rows.extend(jobs::four(stage)?),
+            Self::Instructions => report.rows.extend(instructions::instructions(stage)?),
             Self::Frigate => report.rows.extend(frigate::frigate(stage)?),
             Self::FirstFrame => report.rows.extend(latency::first_frame(stage)?),
             Self::Snapshot => report.rows.extend(latency::snapshot(stage)?),
@@ -109,9 +133,8 @@ impl Job {
 
 /// Measures and prints. The exit code says whether everything could be measured, not whether it was fast.
 pub fn run(args: Args) -> Result<ExitCode> {
-    if args.calibrate {
-        calibrate::run(&stage::work(&args)?)?;
-        return Ok(ExitCode::SUCCESS);
+    if let Some(Command::Machine(args)) = args.command {
+        return machine::run(&args);
     }
     if args.report_for_issue {
         issue::run(&args)?;
@@ -119,10 +142,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     let mut report = Report::of_this_machine(&args)?; // its load, too, before the clip is made
     let stage = Stage::prepare(&args)?;
+    let format = if args.json { Format::Json } else { args.format };
     let jobs = if args.jobs.is_empty() { Job::ALL.to_vec() } else { args.jobs };
     for job in jobs {
         job.measure(&stage, &mut report)?;
     }
-    print!("{}", report.render(args.format)?);
+    print!("{}", report.render(format)?);
     Ok(ExitCode::SUCCESS)
 }

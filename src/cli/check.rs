@@ -21,6 +21,9 @@ pub(super) use machine::Machine;
 /// One line for each question: `ok`, `warning` (it works, but not as it could) or `problem` (it will not work), each with
 /// its remedy. Ends with 0 if there is no problem, 1 if there is one, 2 if it was called wrongly.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  camshaft check --config camshaft.yaml
+  camshaft check --json")]
 pub struct Args {
     /// The configuration that `camshaft serve` is to have; without one the defaults are checked
     #[arg(long, value_name = "FILE")]

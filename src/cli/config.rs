@@ -9,6 +9,8 @@ use crate::error::Result;
 const EXAMPLE: &str = include_str!("../../deploy/camshaft.example.yaml");
 
 /// Print a configuration with every key, its default and its range.
+///
+/// Ends with 0, with 1 if nobody takes the output, 2 if it was called wrongly.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   camshaft config example >camshaft.yaml

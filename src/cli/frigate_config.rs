@@ -16,6 +16,9 @@ use crate::frigate::{Conversion, Service, convert};
 /// --out-frigate. What cannot be carried over stays as it is and is named on standard error. Ends with 0 if all was
 /// carried over, 1 if something was not, 2 if it was called wrongly.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  camshaft frigate-config --from frigate.yml
+  camshaft frigate-config --from frigate.yml --out-camshaft camshaft.yaml --out-frigate frigate.yml")]
 pub struct Args {
     /// Frigate's configuration; - for standard input
     #[arg(long, value_name = "FILE")]

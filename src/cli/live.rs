@@ -12,8 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Find out whether the service answers at its admin port.
 ///
-/// Ends with 0 if /livez says so within 2 s, else with 1.
+/// Ends with 0 if /livez says so within 2 s, with 1 if not, 2 if it was called wrongly. Prints nothing if it does.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: camshaft live --admin 127.0.0.1:8081")]
 pub struct Args {
     /// The service's server.admin [default: what CAMSHAFT_SERVER_ADMIN says, else 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS")]

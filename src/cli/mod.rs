@@ -22,7 +22,12 @@ use crate::error::{Error, Result};
 
 /// Owns the GPU so that camera applications don't have to: pulls each camera once, decodes once, serves everyone.
 #[derive(Debug, Parser)]
-#[command(name = "camshaft", version)]
+#[command(
+    name = "camshaft",
+    version,
+    after_help = "Ends with 0 if it was done, 1 if it could not be (standard error says why), 2 if it was called wrongly. Further \
+    numbers stand in a command's own help. Colours are for terminals only; --json is for scripts."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

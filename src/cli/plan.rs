@@ -11,7 +11,12 @@ use crate::plan::{
 };
 
 /// Show what would run where, and why not elsewhere.
+///
+/// Ends with 0 if there is a way, 1 if there is none or it could not be found out, 2 if it was called wrongly.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  camshaft plan --codec h264 --profile high --width 1920 --height 1080
+  camshaft plan --codec hevc --bit-depth 10 --encode h264 --policy require-hardware --json")]
 pub struct Args {
     /// What comes in: h264, hevc, mjpeg, mpeg2, vp8, vp9 or av1
     #[arg(long)]

@@ -21,6 +21,10 @@ use emit::Target;
 ///
 /// Ends with 0 if one is usable, 1 if there is none, 2 if there is one that is not usable, 3 if it could not be found out.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  camshaft probe
+  camshaft probe --device pci:0000:00:02.0 --json
+  camshaft probe --emit compose >compose.override.yaml")]
 pub struct Args {
     /// Print what GET /v1/devices answers
     #[arg(long, conflicts_with = "emit")]

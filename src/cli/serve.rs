@@ -21,7 +21,7 @@ use crate::auth::Access;
 use crate::config::{self, Config, Recovery, SandboxMode, StreamDefaults, Workers};
 use crate::error::{Error, Result};
 use crate::events::Events;
-use crate::http::{self, AdminState, ApiState, DeliveryOptions, PodListener, RequestObserver, ServerOptions};
+use crate::http::{self, About, AdminState, ApiState, DeliveryOptions, PodListener, RequestObserver, ServerOptions};
 use crate::hw::{BreakerSettings, Devices, Roots};
 use crate::job::Jobs;
 use crate::link::{Programs, Spawner};
@@ -37,7 +37,13 @@ pub(super) use files::Files;
 const DEVICES_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Run the service.
+///
+/// Ends with 0 once a signal has ended it in good order, 1 if it cannot start or work was left when it ended, 2 if it was
+/// called wrongly. SIGHUP reads the configuration again; SIGTERM ends it, a second one at once.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  camshaft serve --config camshaft.yaml
+  CAMSHAFT_SERVER_HTTP=0.0.0.0:8080 CAMSHAFT_SERVER_OPEN_TO_NETWORK=true camshaft serve --config camshaft.yaml --log-format json")]
 pub struct Args {
     /// The configuration; `conf.d/*.yaml` beside it is read as well. Both are watched for changes.
     #[arg(long, value_name = "FILE")]
@@ -121,8 +127,8 @@ impl Service {
             tasks,
         };
         service.show_policy();
-        let (http, admin) = service.open_servers(is_ready).await?;
         let rtsp = service.open_rtsp().await?;
+        let (http, admin) = service.open_servers(is_ready, About::new(rtsp)).await?;
         service.spawner.prepare_spare().await;
         service.look_for_devices().await;
         service.streams.apply(service.config.streams.clone()).await?;
@@ -145,7 +151,7 @@ impl Service {
     }
 
     /// Opens both ports and gives their addresses; port 0 of the configuration means any free one.
-    async fn open_servers(&self, ready: watch::Receiver<bool>) -> Result<(SocketAddr, SocketAddr)> {
+    async fn open_servers(&self, ready: watch::Receiver<bool>, about: About) -> Result<(SocketAddr, SocketAddr)> {
         let limits = &self.config.limits;
         let delivery = DeliveryOptions {
             stalled_consumer: limits.stalled_consumer,
@@ -161,6 +167,7 @@ impl Service {
             self.events.clone(),
             self.jobs.clone(),
             self.access.clone(),
+            about,
         ));
         let (metrics, devices) = (self.metrics.clone(), self.devices.clone());
         let text = move || {

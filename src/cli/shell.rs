@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use crate::error::{Error, Result};
 
 /// Print a script that completes commands and options.
+///
+/// Ends with 0, with 1 if nobody takes the output, 2 if it was called wrongly.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: camshaft completions bash >/etc/bash_completion.d/camshaft")]
 pub struct Completions {
@@ -16,6 +18,8 @@ pub struct Completions {
 }
 
 /// Write manual pages, one a command.
+///
+/// Ends with 0, with 1 if the directory takes no files, 2 if it was called wrongly.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: camshaft man /usr/local/share/man/man1")]
 pub struct Man {

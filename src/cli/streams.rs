@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
   camshaft streams status yard --json
   camshaft streams --url http://nvr:8080 watch
 
-Ends with 0; with 1 if the service is not there or refuses, and says why.")]
+Ends with 0; with 1 if the service is not there or refuses, and says why; with 2 if it was called wrongly.")]
 pub struct Args {
     /// The service
     #[arg(long, env = "CAMSHAFT_URL", default_value = "http://127.0.0.1:8080", global = true)]

@@ -28,6 +28,10 @@ use crate::query::{TranscodeRequest, parse_format};
 /// become what was asked for, 4 for what may pass (no engine, hardware that is required and failed), 5 if it broke in the
 /// middle; OUT is not left behind then.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  camshaft transcode clip.mkv small.mp4 --height 360 --bitrate 600k
+  camshaft transcode clip.mp4 still.jpg --at 12.5
+  curl -sf http://nvr:8080/v1/streams/yard/live.ts | camshaft transcode - - --format mp4 --duration 10 >ten-seconds.mp4")]
 pub struct Args {
     /// What is read; - for standard input
     #[arg(value_name = "IN")]

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::settings::StreamSettings;
 use super::source::Source;
 use crate::media::{
-    Cadence, FrameRate, InputFormat, OutputRequest, RateControl, RenditionRequest, TlsTrust, Transport,
+    Cadence, FrameRate, InputFormat, OutputRequest, RateControl, RenditionRequest, RtspClient, TlsTrust, Transport,
 };
 use crate::plan::Policy;
 
@@ -29,6 +29,9 @@ pub struct StreamEntry {
     /// Whether the source's certificate counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
+    /// What speaks RTSP with the camera.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingest: Option<RtspClient>,
     /// The camera's user name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -58,6 +61,7 @@ impl StreamEntry {
             input,
             rate,
             tls,
+            ingest: sources.iter().copied().find_map(client),
             username: settings.credentials.as_ref().map(|login| login.username.clone()),
             transport: sources.iter().any(|source| matches!(source, Source::Rtsp(_))).then_some(settings.transport),
             on_demand: settings.on_demand,
@@ -84,17 +88,26 @@ impl StreamEntry {
 
 /// `input`, `rate` and `tls`, where they are not what is taken anyway.
 fn reading(source: &Source) -> (Option<String>, Option<String>, Option<String>) {
+    let insecure = |tls: TlsTrust| (tls == TlsTrust::Insecure).then(|| "insecure".to_owned());
     let name_of =
         |input: InputFormat| InputFormat::ALL.iter().find(|(_, known)| *known == input).map(|(name, _)| *name);
     match source {
         Source::Http(http) => {
             let input = http.input.and_then(name_of).map(str::to_owned);
             let polls_otherwise = http.rate.as_f64() != 1.0;
-            let trusts_all = http.tls == TlsTrust::Insecure;
-            (input, polls_otherwise.then(|| exact(http.rate)), trusts_all.then(|| "insecure".to_owned()))
+            (input, polls_otherwise.then(|| exact(http.rate)), insecure(http.tls))
         }
         Source::File(file) => (name_of(InputFormat::Container(file.container)).map(str::to_owned), None, None),
-        Source::Rtsp(_) | Source::Push | Source::Pattern(_) => (None, None, None),
+        Source::Rtsp(camera) => (None, None, insecure(camera.tls)),
+        Source::Push | Source::Pattern(_) => (None, None, None),
+    }
+}
+
+/// `ingest`, where it is not what speaks anyway.
+fn client(source: &Source) -> Option<RtspClient> {
+    match source {
+        Source::Rtsp(camera) => Some(camera.client).filter(|client| *client != RtspClient::default()),
+        Source::Http(_) | Source::File(_) | Source::Push | Source::Pattern(_) => None,
     }
 }
 
@@ -153,6 +166,7 @@ mod tests {
             r#"{"source": "http://10.0.0.5/still.jpg", "input": "jpeg", "rate": 5, "on_demand": true, "policy": "software"}"#,
             r#"{"source": "https://10.0.0.5/a.ts", "tls": "insecure"}"#,
             r#"{"source": "push:"}"#,
+            r#"{"source": "rtsps://10.0.0.5/a", "ingest": "libav", "tls": "insecure"}"#,
             r#"{"source": "test:?width=320&height=180&fps=25&audio=aac", "renditions": {
                 "detect": {"width": 160, "fps": "30000/1001"}, "small": {"codec": "h264", "bitrate": "500k", "gop": 25},
                 "fine": {"codec": "hevc", "quality": 70, "height": 90}, "keys": {"fps": "keyframes", "format": "gray"},

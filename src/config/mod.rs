@@ -93,8 +93,11 @@ const HARDWARE: TopSection = TopSection { name: "hardware", keys: hardware::KEYS
 const DEFAULTS: TopSection = TopSection { name: "defaults", keys: stream::DEFAULT_KEYS };
 const LIMITS: TopSection = TopSection { name: "limits", keys: limits::KEYS };
 
-/// Reads the documents: the main file and those of `conf.d`. `streams:` of all are united, every other section stands
-/// in one only. Variables `CAMSHAFT_<SECTION>_<KEY>` are stronger than the documents.
+/// Sections whose keys may stand in several documents, each in one.
+const SHARED: [&str; 2] = ["limits", "streams"];
+
+/// Reads the documents: the main file and those of `conf.d`. `streams:` and `limits:` of all are united, every other
+/// section stands in one only. Variables `CAMSHAFT_<SECTION>_<KEY>` are stronger than the documents.
 ///
 /// # Errors
 /// All mistakes of all documents, each with its place.
@@ -181,17 +184,16 @@ fn unite(root: &mut Vec<Entry>, document: Node, report: &mut Report) {
             return;
         }
     };
-    let mut others = root.iter_mut().find(|entry| entry.key == "streams").map(|entry| &mut entry.node.value);
+    let mut shared: Vec<_> = root.iter_mut().filter(|entry| SHARED.contains(&entry.key.as_str())).collect();
     let mut new = Vec::new();
     for mut entry in entries {
-        match (entry.key.as_str(), others.take(), &mut entry.node.value) {
-            ("streams", Some(Value::Map(into)), Value::Map(from)) => into.append(from),
-            ("streams", Some(Value::Map(_)), Value::Null) => {}
-            ("streams", Some(into @ Value::Null), from) => *into = std::mem::replace(from, Value::Null),
-            (key, rest, _) => {
-                others = rest.filter(|_| key != "streams");
-                new.push(entry);
-            }
+        // Taken, for a document has each once.
+        let earlier = shared.iter().position(|earlier| earlier.key == entry.key).map(|at| shared.remove(at));
+        match (earlier.map(|earlier| &mut earlier.node.value), &mut entry.node.value) {
+            (Some(Value::Map(into)), Value::Map(from)) => into.append(from),
+            (Some(Value::Map(_)), Value::Null) => {}
+            (Some(into @ Value::Null), from) => *into = std::mem::replace(from, Value::Null),
+            _ => new.push(entry),
         }
     }
     root.append(&mut new);

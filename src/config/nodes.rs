@@ -24,14 +24,15 @@ impl Nodes<'_> {
         matches!(self, Self::Several { .. })
     }
 
-    /// Whether the stream in `section` is on demand here: by its own word, or because it is pinned to another node.
-    pub fn on_demand(self, wanted: bool, section: &Section, report: &mut Report) -> bool {
+    /// Whether the stream in `section` is on demand here, by its own word or because it is pinned to another node; and the
+    /// node that it is pinned to.
+    pub fn place(self, wanted: bool, section: &Section, report: &mut Report) -> (bool, Option<String>) {
         let pinned = section.parsed("node", report, parse_node);
         let complain = |report: &mut Report, key: &str, message: String| {
             let place = section.entry(key).map_or(&section.place, |entry| &entry.place);
             report.add(place, &section.path_of(key), message);
         };
-        match (self, pinned) {
+        match (self, &pinned) {
             (Self::Requested, Some(_)) => {
                 complain(report, "node", "is for the files' streams: a request is for the node it is sent to".into());
             }
@@ -46,10 +47,10 @@ impl Nodes<'_> {
                 );
                 complain(report, "on_demand", message);
             }
-            (Self::Several { own }, Some(pinned)) => return wanted || pinned != own,
+            (Self::Several { own }, Some(node)) => return (wanted || node != own, pinned),
             (Self::Several { .. } | Self::One | Self::Requested, None) => {}
         }
-        wanted
+        (wanted, pinned)
     }
 }
 

@@ -86,6 +86,8 @@ pub struct StreamSettings {
     pub priority: Priority,
     /// Where the source may be.
     pub sources: Sources,
+    /// The one node that connects to it unasked, by the files of several.
+    pub node: Option<String>,
 }
 
 /// A camera's substream. It is read as the stream's settings say of the main one.

@@ -83,7 +83,7 @@ impl fmt::Display for Source {
             Self::Http(http) => http.url.fmt(f),
             Self::File(file) => write!(f, "file:{}", file.path),
             Self::Push => f.write_str("push:"),
-            Self::Pattern(PatternSource { size, fps, codec, gop, bframes, bitrate, audio }) => {
+            Self::Pattern(PatternSource { size, fps, codec, gop, bframes, bitrate, noise, audio }) => {
                 write!(
                     f,
                     "test:?width={}&height={}&fps={fps}&codec={}&gop={gop}&bframes={bframes}&bitrate={bitrate}",
@@ -91,6 +91,9 @@ impl fmt::Display for Source {
                     size.height,
                     codec.name(),
                 )?;
+                if *noise > 0 {
+                    write!(f, "&noise={noise}")?;
+                }
                 let named = PATTERN_SOUNDS.iter().find(|(_, codec)| audio.is_some_and(|audio| audio == *codec));
                 named.map_or(Ok(()), |(name, _)| write!(f, "&audio={name}"))
             }
@@ -302,7 +305,7 @@ pub(super) fn check_login(text: &str) -> Result<(), String> {
 
 /// `test:?width=…&…`
 fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
-    const KEYS: [&str; 8] = ["width", "height", "fps", "codec", "gop", "bframes", "bitrate", "audio"];
+    const KEYS: [&str; 9] = ["width", "height", "fps", "codec", "gop", "bframes", "bitrate", "noise", "audio"];
     let query = match text.get("test:".len()..) {
         Some("") => "",
         Some(rest) => {
@@ -312,7 +315,7 @@ fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
     };
     let mut size = Geometry::new(1280, 720);
     let (mut fps, mut codec) = (FrameRate { num: 25, den: 1 }, VideoCodec::H264);
-    let (mut gop, mut bframes, mut bitrate, mut audio) = (None, 0, None, None);
+    let (mut gop, mut bframes, mut bitrate, mut noise, mut audio) = (None, 0, None, 0, None);
     let mut seen = Vec::new();
     let mut problems = Vec::new();
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -325,6 +328,7 @@ fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
             "gop" => whole(&value, 1, 1000).map(|frames| gop = Some(frames)),
             "bframes" => whole(&value, 0, 3).map(|frames| bframes = frames as u8),
             "bitrate" => parse_bitrate(&value).map(|bits| bitrate = Some(bits)),
+            "noise" => whole(&value, 0, 10).map(|steps| noise = steps as u8),
             "audio" => pattern_audio(&value).map(|named| audio = Some(named)),
             unknown => Err(format!("is no parameter of test:; {}", suggestion(unknown, KEYS))),
         };
@@ -343,6 +347,7 @@ fn parse_pattern(text: &str) -> Result<PatternSource, Vec<String>> {
         gop: gop.unwrap_or(two_seconds.max(1)),
         bframes,
         bitrate: bitrate.unwrap_or_else(|| pattern_bitrate(size, fps)),
+        noise,
         audio,
     })
 }

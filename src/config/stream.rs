@@ -144,9 +144,20 @@ pub(super) fn read_stream(section: &Section, base: &Base, report: &mut Report) -
         }
     }
     let StreamDefaults { transport, on_demand, policy, renditions, priority, sources } = shared;
-    let on_demand = base.nodes.on_demand(on_demand, section, report);
+    let (on_demand, node) = base.nodes.place(on_demand, section, report);
     let credentials = own;
-    Some(StreamSettings { source, detect, credentials, transport, on_demand, policy, renditions, priority, sources })
+    Some(StreamSettings {
+        source,
+        detect,
+        credentials,
+        transport,
+        on_demand,
+        policy,
+        renditions,
+        priority,
+        sources,
+        node,
+    })
 }
 
 /// The camera's substream; `input` and `rate` speak of the main one only.

@@ -112,6 +112,7 @@ fn a_whole_configuration() {
             ),
             ("conf.d/more.yaml", "streams:\n  c: { source: 'test:' }\n"),
             ("conf.d/none.yaml", "# nothing\n"),
+            ("conf.d/budgets.yaml", "limits: { software_pixels: 400M }\n"),
         ],
         &[
             ("CAMSHAFT_SERVER_ADMIN", "0.0.0.0:9"),
@@ -123,7 +124,9 @@ fn a_whole_configuration() {
     assert_eq!(config.server.http, "[::]:9000".parse().unwrap());
     assert_eq!(config.server.admin, "0.0.0.0:9".parse().unwrap());
     assert_eq!(config.hardware.device.to_string(), "pci:0000:00:02.0");
-    assert_eq!(config.limits, Limits { hold: Duration::from_secs(1), pixels_memory: 2 << 30, ..Limits::default() });
+    let software_pixels = PixelRate(Some(400_000_000));
+    let changed = Limits { hold: Duration::from_secs(1), pixels_memory: 2 << 30, software_pixels, ..Limits::default() };
+    assert_eq!(config.limits, changed);
     let [a, b, c] = ["a", "b", "c"].map(|id| &config.streams[&id.parse().unwrap()]);
 
     let Source::Rtsp(RtspSource { url, .. }) = &a.source else { panic!("{:?}", a.source) };
@@ -141,8 +144,16 @@ fn a_whole_configuration() {
     );
     assert_eq!(b.source.to_string(), "rtsp://10.0.0.1:8554/");
     let (size, fps) = (Geometry::new(1280, 720), FrameRate { num: 25, den: 1 });
-    let pattern =
-        PatternSource { size, fps, codec: VideoCodec::H264, gop: 50, bframes: 0, bitrate: 1_843_200, audio: None };
+    let pattern = PatternSource {
+        size,
+        fps,
+        codec: VideoCodec::H264,
+        gop: 50,
+        bframes: 0,
+        bitrate: 1_843_200,
+        noise: 0,
+        audio: None,
+    };
     assert_eq!((c.source.clone(), c.credentials.clone()), (Source::Pattern(pattern), None));
 }
 
@@ -194,7 +205,7 @@ streams:
     c.yaml:14: streams.-x: a stream's id has 1 to 63 letters, digits, '-' and '_', the first a letter or digit
     c.yaml:14: streams.-x.source: parameter 'width' must be an even number from 64 to 4096
     c.yaml:14: streams.-x.source: parameter 'fps' must be a frame rate from 1 to 60, such as 25 or 30000/1001
-    c.yaml:14: streams.-x.source: parameter 'colour' is no parameter of test:; known are width, height, fps, codec, gop, bframes, bitrate, audio
+    c.yaml:14: streams.-x.source: parameter 'colour' is no parameter of test:; known are width, height, fps, codec, gop, bframes, bitrate, noise, audio
     c.yaml:16: streams.front-door.sorce: unknown key; did you mean 'source'?
     c.yaml:16: streams.front-door.source: is missing; every stream needs one: rtsp://host[:port]/path, or test: for a synthetic camera
     c.yaml:17: streams.front-door.transport: must be a single value, not a list or a map
@@ -248,6 +259,8 @@ fn files_are_united_and_double_entries_name_both_places() {
             "b.yaml:5: streams: is given twice, first at a.yaml:2; remove one",
         ]
     );
+    let twice = [("a.yaml", "limits: { hold: 1s }"), ("b.yaml", "limits: { hold: 2s, drain: 9s }")];
+    assert_eq!(lines(load_all(&twice, &[])), ["b.yaml:1: limits.hold: is given twice, first at a.yaml:1; remove one"]);
     let late = [("a.yaml", "streams:\n"), ("b.yaml", "streams: { x: { source: 'test:' } }"), ("c.yaml", "streams:\n")];
     assert_eq!(load_all(&late, &[]).unwrap().streams.len(), 1);
     assert_eq!(lines(load_one("[1]")).len(), 1);
@@ -334,6 +347,7 @@ fn sources_that_are_no_source() {
         ("test:?height=65", "parameter 'height' must be an even number from 64 to 4096"),
         ("test:?fps=61", "parameter 'fps' must be a frame rate from 1 to 60"),
         ("test:?bframes=4", "parameter 'bframes' must be a whole number from 0 to 3"),
+        ("test:?noise=11", "parameter 'noise' must be a whole number from 0 to 10"),
         ("test:?colour=1", "parameter 'colour' is no parameter of test:"),
     ] {
         let found = lines(stream(&format!("{{ source: '{source}' }}")));

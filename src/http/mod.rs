@@ -1,5 +1,6 @@
 //! The HTTP servers: the API with its media on one port, probes and metrics on another.
 
+mod about;
 mod access;
 mod admin;
 mod body;
@@ -20,6 +21,7 @@ mod tests;
 mod transcode;
 mod upload;
 
+pub use about::About;
 pub use admin::{AdminState, admin};
 pub use body::DeliveryOptions;
 pub use listener::{Caller, PodListener};
@@ -80,6 +82,7 @@ pub struct ApiState {
     events: Arc<Events>,
     jobs: Arc<Jobs>,
     access: Access,
+    about: About,
 }
 
 impl ApiState {
@@ -93,8 +96,9 @@ impl ApiState {
         events: Arc<Events>,
         jobs: Arc<Jobs>,
         access: Access,
+        about: About,
     ) -> Self {
-        Self { streams, defaults, devices, delivery, observer, events, jobs, access }
+        Self { streams, defaults, devices, delivery, observer, events, jobs, access, about }
     }
 }
 
@@ -136,6 +140,7 @@ fn calls() -> OpenApiRouter<ApiState> {
         .routes(routes!(openapi::document))
         .route(dashboard::PATH, get(dashboard::file));
     let streams = OpenApiRouter::new()
+        .routes(routes!(about::about))
         .routes(routes!(streams::settings))
         .routes(routes!(plan::show))
         .routes(routes!(devices::list))

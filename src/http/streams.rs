@@ -102,6 +102,9 @@ pub(super) struct SettingsReport {
     settings: StreamEntry,
     /// The keys of `settings` that hold a secret, which is not shown and is lost unless PUT gives it anew.
     hidden: Vec<&'static str>,
+    /// The node that the files pin it to, where there are several. It stays: PUT is for the node it is sent to.
+    #[schema(example = "gpu-1")]
+    node: Option<String>,
 }
 
 /// A stream's settings, as PUT takes them.
@@ -121,7 +124,8 @@ pub(super) async fn settings(
     let id = stream_id(&path?)?;
     let (stream, origin) = (state.streams.get(&id)?, state.streams.maker(&id)?);
     let settings = stream.settings();
-    Ok(Json(SettingsReport { origin, settings: StreamEntry::of(settings), hidden: StreamEntry::hidden(settings) }))
+    let (hidden, node) = (StreamEntry::hidden(settings), settings.node.clone());
+    Ok(Json(SettingsReport { origin, settings: StreamEntry::of(settings), hidden, node }))
 }
 
 /// Makes or replaces a stream.
@@ -146,7 +150,8 @@ pub(super) async fn put(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Status>), Failure> {
     let id = stream_id(&path?)?;
-    let settings = stream_from_json(&body?, &state.defaults.borrow()).map_err(Error::from)?;
+    let mut settings = stream_from_json(&body?, &state.defaults.borrow()).map_err(Error::from)?;
+    settings.node = state.streams.get(&id).ok().and_then(|before| before.settings().node.clone());
     let status = match state.streams.put(id.clone(), settings).await? {
         Put::Created => StatusCode::CREATED,
         Put::Replaced | Put::Unchanged => StatusCode::OK,

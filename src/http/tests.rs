@@ -71,7 +71,7 @@ fn api_with(observer: Arc<Observed>) -> Router {
         Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits.clone(), recovery);
     let jobs = Jobs::new(spawner, devices.clone(), context.admission.clone(), metrics, limits);
     let streams = Streams::new(Arc::new(context));
-    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs, Access::Open))
+    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs, Access::Open, About::new(None)))
 }
 
 fn new_api() -> Router {

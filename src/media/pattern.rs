@@ -76,6 +76,42 @@ impl Painter {
     }
 }
 
+/// The noise of a sensor: uniform, and another on every picture.
+#[derive(Debug)]
+pub struct SensorNoise {
+    table: Vec<i8>,
+}
+
+impl SensorNoise {
+    /// A prime, so that the table falls differently on every row.
+    const LENGTH: u32 = 65_521;
+
+    /// Noise of at most so many steps of luma either way; 0: none.
+    pub fn new(steps: u8) -> Self {
+        let steps = steps.min(i8::MAX as u8);
+        let length = if steps == 0 { 0 } else { Self::LENGTH };
+        let level = |index| (hash(index) % (2 * u32::from(steps) + 1)) as i8 - steps as i8;
+        Self { table: (0..length).map(level).collect() }
+    }
+
+    /// Adds that of picture `number` to its luma.
+    pub fn add(&self, number: u32, luma: &mut [u8]) {
+        if self.table.is_empty() {
+            return;
+        }
+        let mut rest = luma;
+        let mut from = hash(number) as usize % self.table.len();
+        while !rest.is_empty() {
+            let noise = &self.table[from..];
+            let (piece, behind) = rest.split_at_mut(noise.len().min(rest.len()));
+            for (sample, noise) in piece.iter_mut().zip(noise) {
+                *sample = sample.saturating_add_signed(*noise);
+            }
+            (rest, from) = (behind, 0);
+        }
+    }
+}
+
 /// Reads the number back from a luma plane of any size with `stride` bytes a row; `None` if the check bits do not match.
 pub fn read_number(luma: &[u8], size: Geometry, stride: usize) -> Option<u32> {
     let (width, height) = (size.width as usize, size.height as usize);
@@ -113,6 +149,23 @@ fn fill(luma: &mut [u8], stride: usize, (left, top, right, bottom): (usize, usiz
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn noise_is_another_on_every_picture_and_hides_no_number() {
+        let size = Geometry::new(320, 180);
+        let (mut clean, painter) = (Vec::new(), Painter::new(size));
+        painter.draw(7, &mut clean);
+        let noisy = |steps, number| {
+            let mut picture = clean.clone();
+            SensorNoise::new(steps).add(number, &mut picture[..size.pixels() as usize]);
+            picture
+        };
+        assert_eq!(noisy(0, 7), clean);
+        assert_ne!(noisy(10, 7), noisy(10, 8));
+        assert_eq!(read_number(&noisy(10, 7), size, 320), Some(7));
+        let off = noisy(3, 7).iter().zip(&clean).map(|(noisy, clean)| noisy.abs_diff(*clean)).max();
+        assert_eq!(off, Some(3));
+    }
 
     #[test]
     fn every_number_comes_back_at_any_size() {

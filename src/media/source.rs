@@ -68,7 +68,7 @@ pub enum Transport {
 }
 
 /// What speaks RTSP with a camera.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RtspClient {
     /// The memory-safe one, in `camshaft worker ingest`.
@@ -93,6 +93,9 @@ pub struct PatternSource {
     pub bframes: u8,
     /// Bits a second.
     pub bitrate: u32,
+    /// How far its sensor is off at most, in steps of luma. With any noise it encodes as cameras do, and costs a decoder
+    /// what they do; without, as cheaply as can be.
+    pub noise: u8,
     /// The codec of its sound: a beep with a white flash each second. `None`: it has no sound, and no flash.
     pub audio: Option<AudioCodec>,
 }

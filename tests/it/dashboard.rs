@@ -2,6 +2,8 @@
 //! keyboard or a screen reader. Screenshots are kept below the target directory, in `tmp/dashboard/`; the README's picture is
 //! `wall-1280-light.png`.
 
+mod copies;
+
 use std::path::Path;
 
 use camshaft::media::Geometry;

@@ -7,6 +7,7 @@ mod access;
 mod admission;
 mod api;
 mod audio;
+mod bench;
 mod cameras;
 mod check;
 mod commands;

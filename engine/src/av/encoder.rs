@@ -27,6 +27,11 @@ pub enum Tuning {
         /// Consecutive B frames; 0 for none.
         bframes: u8,
     },
+    /// The same as cameras encode: with CABAC and the loop filter, which cost a decoder what a camera's stream does.
+    Footage {
+        /// Consecutive B frames; 0 for none.
+        bframes: u8,
+    },
     /// A container, with parameter sets beside the packets.
     File,
     /// A container with parameter sets in the packets, before every IDR.
@@ -37,7 +42,7 @@ impl Tuning {
     fn bframes(self) -> u8 {
         match self {
             Self::Live | Self::File | Self::Transport => 0,
-            Self::Camera { bframes } => bframes,
+            Self::Camera { bframes } | Self::Footage { bframes } => bframes,
         }
     }
 }
@@ -206,7 +211,7 @@ impl Encoder {
         self.configured |= config.is_some();
         let data = match self.settings.tuning {
             Tuning::Live | Tuning::Transport => nal::length_prefixed(units),
-            Tuning::Camera { .. } | Tuning::File => {
+            Tuning::Camera { .. } | Tuning::Footage { .. } | Tuning::File => {
                 nal::length_prefixed(units.into_iter().filter(|unit| !is_parameter_set(unit)))
             }
         };

@@ -3,7 +3,7 @@
 mod clapper;
 
 use camshaft::link::{FailureKind, FromWorker, ToWorker};
-use camshaft::media::pattern::Painter;
+use camshaft::media::pattern::{Painter, SensorNoise};
 use camshaft::media::{
     FrameRate, Geometry, MAX_PIXELS, MediaTime, PacketHeader, PatternSource, RateControl, Track, WallClock,
 };
@@ -52,6 +52,7 @@ fn since_start(number: u64, rate: FrameRate) -> Duration {
 struct Camera {
     painter: Painter,
     drawing: Vec<u8>,
+    noise: SensorNoise,
     frame: Frame,
     encoder: Encoder,
     rate: FrameRate,
@@ -62,7 +63,7 @@ struct Camera {
 
 impl Camera {
     fn open(source: &PatternSource) -> Result<Self, End> {
-        let PatternSource { size, fps, codec, gop, bframes, bitrate, audio } = *source;
+        let PatternSource { size, fps, codec, gop, bframes, bitrate, noise, audio } = *source;
         let even = size.width.is_multiple_of(2) && size.height.is_multiple_of(2);
         if size.pixels() == 0 || size.pixels() > MAX_PIXELS || !even {
             let message = format!(
@@ -80,21 +81,22 @@ impl Camera {
             frame_rate: rate,
             rate_control: RateControl::Bitrate(bitrate),
             gop,
-            tuning: Tuning::Camera { bframes },
+            tuning: if noise == 0 { Tuning::Camera { bframes } } else { Tuning::Footage { bframes } },
             bit_depth: 8,
             color: ColorTags::UNSPECIFIED,
             threads: 1,
         })?;
-        let (painter, frame) = (Painter::new(size), Frame::i420(size)?);
+        let (painter, noise, frame) = (Painter::new(size), SensorNoise::new(noise), Frame::i420(size)?);
         let microphone = audio.map(|codec| Microphone::open(codec, rate)).transpose()?;
         let (drawing, walls) = (Vec::new(), Walls::default());
-        Ok(Self { painter, drawing, frame, encoder, rate, walls, size, microphone })
+        Ok(Self { painter, drawing, noise, frame, encoder, rate, walls, size, microphone })
     }
 
     fn shoot(&mut self, number: u64, link: &mut Link) -> Result<(), End> {
         let pts = time(number, self.rate);
         self.walls.remember(pts, WallClock::now());
         self.painter.draw(number as u32, &mut self.drawing);
+        self.noise.add(number as u32, &mut self.drawing[..self.size.pixels() as usize]);
         if self.microphone.is_some() && is_flash(number, self.rate) {
             whiten(&mut self.drawing, self.size);
         }

@@ -166,7 +166,7 @@ pub const FPS: FrameRate = FrameRate { num: 25, den: 1 };
 
 /// A camera of that size whose pictures decode to nearly what was drawn.
 pub fn camera(codec: VideoCodec, size: Geometry) -> PatternSource {
-    PatternSource { size, fps: FPS, codec, gop: 12, bframes: 0, bitrate: 4_000_000, audio: None }
+    PatternSource { size, fps: FPS, codec, gop: 12, bframes: 0, bitrate: 4_000_000, noise: 0, audio: None }
 }
 
 /// `count` packets of the camera, recorded eight times as fast as it says.

@@ -9,12 +9,12 @@ use super::server::RAW_FRAME_BYTES;
 use crate::error::Result;
 
 /// Frigate's detect process.
-const DETECT: &str = "-nostdin -hide_banner -loglevel warning -threads 2 -avoid_negative_ts make_zero \
+pub const DETECT: &str = "-nostdin -hide_banner -loglevel warning -threads 2 -avoid_negative_ts make_zero \
     -fflags +genpts+discardcorrupt -rtsp_transport tcp -i URL -r 5 -vf fps=5,scale=1280:720 -threads 2 -f rawvideo \
     -pix_fmt yuv420p -y /dev/null";
 
 /// Detect, go2rtc's H.264 template, a JPEG a second, Frigate's recorder: one process each.
-const FOUR: [&str; 4] = [
+pub const FOUR: [&str; 4] = [
     "-nostdin -hide_banner -loglevel error -threads 2 -rtsp_transport tcp -i URL -r 5 -vf fps=5,scale=1280:720 \
      -threads 2 -f rawvideo -pix_fmt yuv420p -y /dev/null",
     "-nostdin -hide_banner -loglevel error -flags low_delay -rtsp_transport tcp -i URL -vf scale=640:360 -c:v libx264 \
@@ -26,8 +26,11 @@ const FOUR: [&str; 4] = [
      -segment_format mp4 -reset_timestamps 1 -y WORK/segment%03d.mp4",
 ];
 
+/// Which of the four is go2rtc's.
+pub const LIVE: usize = 1;
+
 /// The same four as outputs of one process.
-const ONE: &str = "-nostdin -hide_banner -loglevel error -threads 2 -rtsp_transport tcp -i URL \
+pub const ONE: &str = "-nostdin -hide_banner -loglevel error -threads 2 -rtsp_transport tcp -i URL \
     -map 0:v -r 5 -vf fps=5,scale=1280:720 -f rawvideo -pix_fmt yuv420p -y /dev/null \
     -map 0:v -vf scale=640:360 -c:v libx264 -g 50 -profile:v high -level:v 4.1 -preset:v superfast \
     -tune:v zerolatency -pix_fmt:v yuv420p -b:v 600k -maxrate 600k -bufsize 600k -f h264 -y /dev/null \
@@ -94,8 +97,13 @@ pub fn first_frame(url: &str, work: &Path) -> Result<OwnedChild> {
 
 /// The command of `arguments`, which hold no spaces within; `URL` and `WORK` are filled in.
 fn ffmpeg(arguments: &str, url: &str, work: &Path) -> Command {
-    let work = work.to_string_lossy();
     let mut command = Command::new("ffmpeg");
-    command.args(arguments.split_whitespace().map(|word| word.replace("URL", url).replace("WORK", &work)));
+    command.args(words(arguments, url, work));
     command
+}
+
+/// The words of `arguments`, with `URL` and `WORK` filled in.
+pub fn words(arguments: &str, url: &str, work: &Path) -> impl Iterator<Item = String> {
+    let work = work.to_string_lossy();
+    arguments.split_whitespace().map(move |word| word.replace("URL", url).replace("WORK", &work))
 }

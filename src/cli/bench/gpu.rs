@@ -102,15 +102,20 @@ fn place(candidate: &Candidate) -> String {
 }
 
 /// The bench's clip, as packets.
-struct Clip {
-    config: VideoConfig,
+pub struct Clip {
+    /// What they are to be read with.
+    pub config: VideoConfig,
     access_units: Vec<Bytes>,
     /// Packets that are fed; the clip is played over and over.
     length: usize,
 }
 
 impl Clip {
-    fn read(path: &Path, length: Duration) -> Result<Self> {
+    /// So much of the clip in `path`, over and over.
+    ///
+    /// # Errors
+    /// If ffmpeg cannot be run or reads no H.264 there.
+    pub fn read(path: &Path, length: Duration) -> Result<Self> {
         let mut ffmpeg = Command::new("ffmpeg");
         ffmpeg.args(["-nostdin", "-loglevel", "error", "-i"]).arg(path);
         ffmpeg.args(["-c:v", "copy", "-bsf:v", "h264_mp4toannexb", "-f", "h264", "-"]);
@@ -138,7 +143,8 @@ impl Clip {
         Ok(Self { config, access_units, length: length.as_secs() as usize * RATE as usize })
     }
 
-    fn packets(&self) -> impl Iterator<Item = (PacketHeader, Bytes)> {
+    /// In decoding order, with times that rise.
+    pub fn packets(&self) -> impl Iterator<Item = (PacketHeader, Bytes)> {
         let whole = self.access_units.iter().cycle().take(self.length);
         (0..).zip(whole).map(|(number, data)| {
             let pts = MediaTime(number * TICKS);

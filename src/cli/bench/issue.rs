@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::report::{ffmpeg_version, machine};
 use super::{Args, clip, gpu, stage};
-use crate::cli::probe;
+use crate::cli::{print_json, probe};
 use crate::error::{Error, Result};
 use crate::hw::{DeviceReport, DevicesReport};
 use crate::plan::DeviceChoice;
@@ -31,7 +31,7 @@ struct Issue {
 /// # Errors
 /// If there is no ffmpeg, or a worker cannot be started or fails.
 pub fn run(args: &Args) -> Result<()> {
-    let clip = clip::prepare(&stage::work(args)?)?;
+    let clip = clip::prepare(&stage::work(args.work.as_deref())?)?;
     let issue = Issue {
         camshaft: env!("CARGO_PKG_VERSION"),
         machine: machine(),
@@ -41,6 +41,9 @@ pub fn run(args: &Args) -> Result<()> {
         devices: probe::look(DeviceChoice::Auto)?.report(),
         hardware: gpu::measure(&clip, Duration::from_secs(args.seconds))?,
     };
+    if args.json {
+        return print_json(&issue);
+    }
     eprintln!("\nRead it, and paste everything below this line into an issue:\n");
     print!("{}", issue.markdown()?);
     Ok(())

@@ -25,6 +25,8 @@ pub enum Format {
 pub enum Unit {
     /// CPU milliseconds per second of the stream.
     CpuPerSecond,
+    /// Millions of instructions per second of the stream.
+    Instructions,
     /// PSS in MB (10^6 bytes).
     Memory,
     /// CPU milliseconds for each picture made.
@@ -41,6 +43,7 @@ impl Unit {
     fn label(self) -> &'static str {
         match self {
             Self::CpuPerSecond => "CPU, ms per s",
+            Self::Instructions => "million instr./s",
             Self::Memory => "memory (PSS), MB",
             Self::CpuPerPicture => "CPU, ms a picture",
             Self::PeakMemory => "peak memory, MB",

@@ -46,8 +46,9 @@ impl Server {
         let socket = work.join("camshaft.sock");
         let text = format!(
             "server: {{ http: '{http}', admin: '{admin}', rtsp: off, unix: '{}' }}\n\
-             sources: {{ allow: [127.0.0.0/8] }}\n{section}\nstreams: {{}}\n",
-            socket.display()
+             sources: {{ allow: [127.0.0.0/8], files: ['{}'] }}\n{section}\nstreams: {{}}\n",
+            socket.display(),
+            work.display()
         );
         fs::write(&configuration, text).map_err(|error| {
             Error::unavailable(format!("cannot write {}", configuration.display())).with_source(error)
@@ -100,9 +101,13 @@ impl Server {
 
     /// Adds stream `id` that reads the camera at `source`, whether or not anybody wants it.
     pub fn add_stream(&self, id: &str, source: &str) -> Result<()> {
-        let body = json!({ "source": source, "transport": "tcp", "on_demand": false }).to_string();
+        self.put_stream(id, &json!({ "source": source, "transport": "tcp", "on_demand": false }))
+    }
+
+    /// Creates stream `id` by the API's own words.
+    pub fn put_stream(&self, id: &str, settings: &Value) -> Result<()> {
         let request = self.agent.put(self.url(id)).content_type("application/json");
-        refuse_errors(request.send(&body).map_err(broken)?).map(drop)
+        refuse_errors(request.send(settings.to_string()).map_err(broken)?).map(drop)
     }
 
     /// Removes stream `id`.
@@ -128,7 +133,8 @@ impl Server {
         })
     }
 
-    fn status(&self, id: &str) -> Result<Value> {
+    /// What the API says of stream `id`.
+    pub fn status(&self, id: &str) -> Result<Value> {
         let body = self.agent.get(self.url(id)).call().map_err(broken)?;
         let text = refuse_errors(body)?.body_mut().read_to_string().map_err(broken)?;
         serde_json::from_str(&text).map_err(|error| Error::internal("camshaft's status is no JSON").with_source(error))

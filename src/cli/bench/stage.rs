@@ -37,7 +37,7 @@ impl Stage {
                 args.camera.display()
             )));
         }
-        let work = work(args)?;
+        let work = work(args.work.as_deref())?;
         Ok(Self {
             program: copy_programs(&work)?,
             clip: clip::prepare(&work)?,
@@ -60,8 +60,8 @@ impl Stage {
 }
 
 /// The directory for clips, logs and recordings; made if need be.
-pub fn work(args: &Args) -> Result<PathBuf> {
-    let work = args.work.clone().unwrap_or_else(|| std::env::temp_dir().join("camshaft-bench"));
+pub fn work(given: Option<&Path>) -> Result<PathBuf> {
+    let work = given.map_or_else(|| std::env::temp_dir().join("camshaft-bench"), Path::to_owned);
     create_private(&work).map_err(|error| cannot("use", &work, error))?;
     Ok(work)
 }

@@ -16,7 +16,8 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// What the clip has on average, in bits a second; viewers that get much less have lost pictures.
 const BITRATE: f64 = 4e6;
 
-/// All that the server and its workers use, the camera's ingest included, while everyone takes the whole stream.
+/// The CPU time of the server and its workers, the camera's ingest included, while everyone takes the whole stream; and
+/// how much more memory they then have than before the first viewer came.
 pub fn viewers(stage: &Stage) -> Result<Vec<Row>> {
     let (mut cpu, mut memory) = (Vec::new(), Vec::new());
     for run in 1..=stage.pairs {
@@ -24,6 +25,8 @@ pub fn viewers(stage: &Stage) -> Result<Vec<Row>> {
         let camera = stage.camera()?;
         let mut server = Server::start(&stage.program, &stage.work)?;
         server.add_live_stream("cam", &camera.url)?;
+        thread::sleep(SETTLE);
+        let memory_before = proportional_set_size(&[server.pid()])?;
         let viewers = (0..VIEWERS).map(|_| server.consume("cam/live.ts")).collect::<Result<Vec<_>>>()?;
         thread::sleep(SETTLE);
         let (begun, cpu_before, bytes_before) = (Instant::now(), cpu_time(&[server.pid()])?, bytes_of(&viewers));
@@ -31,12 +34,15 @@ pub fn viewers(stage: &Stage) -> Result<Vec<Row>> {
         let seconds = begun.elapsed().as_secs_f64();
         let used = cpu_time(&[server.pid()])?.saturating_sub(cpu_before);
         cpu.push(used.as_secs_f64() * 1e3 / seconds);
-        memory.push(proportional_set_size(&[server.pid()])? as f64 / 1e6);
+        memory.push(proportional_set_size(&[server.pid()])?.saturating_sub(memory_before) as f64 / 1e6);
         viewers.iter().try_for_each(Consumer::check_alive)?;
         check_whole((bytes_of(&viewers) - bytes_before) as f64 / seconds)?;
     }
-    let promise = |unit, reach| Promise { job: "viewers", of: "200 copies in ts", reach, unit };
-    Ok(vec![promise(Unit::CpuPerSecond, 500.0).row(&cpu), promise(Unit::Memory, 67.1).row(&memory)])
+    let promise = |of, unit, reach| Promise { job: "viewers", of, reach, unit };
+    Ok(vec![
+        promise("200 copies in ts", Unit::CpuPerSecond, 500.0).row(&cpu),
+        promise("what they add", Unit::Memory, 67.1).row(&memory),
+    ])
 }
 
 fn bytes_of(viewers: &[Consumer]) -> u64 {

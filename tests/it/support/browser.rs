@@ -83,6 +83,19 @@ impl Browser {
         self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
     }
 
+    /// Lets pages, and [`Self::clipboard`], use the clipboard unasked.
+    pub fn allow_clipboard(&self) {
+        let permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"];
+        self.devtools("Browser.grantPermissions", json!({ "permissions": permissions }));
+    }
+
+    /// The text in the clipboard.
+    pub fn clipboard(&self) -> String {
+        let script =
+            "const [done] = arguments; navigator.clipboard.readText().then(done, (error) => done(`${error}`));";
+        self.answer(script, json!([])).as_str().unwrap_or_default().to_owned()
+    }
+
     /// What is in sight, as PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         let shown = self.get("/screenshot");

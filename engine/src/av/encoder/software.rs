@@ -83,7 +83,7 @@ fn options(settings: &EncoderSettings) -> Vec<(&'static str, String)> {
 fn preset(tuning: Tuning) -> &'static str {
     match tuning {
         // 2.5 dB better than ultrafast at the same size; the next slower one is 0.2 dB better for 40 % more time.
-        Tuning::Live | Tuning::File | Tuning::Transport => "superfast",
+        Tuning::Live | Tuning::Footage { .. } | Tuning::File | Tuning::Transport => "superfast",
         Tuning::Camera { .. } => "ultrafast",
     }
 }
