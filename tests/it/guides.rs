@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Camshaft, Gpu};
+use crate::support::Camshaft;
 
 const CAMSHAFT: &str = env!("CARGO_BIN_EXE_camshaft");
 
@@ -76,7 +76,6 @@ fn both_sides_of_the_migration_work() {
 
 #[test]
 fn the_guide_to_tuning_works() {
-    let gpu = Gpu::haswell();
     let server = Camshaft::start("  yard: { source: \"test:?width=320&height=180\" }\n");
     server.wait_live("yard");
     let folder = tempfile::tempdir().unwrap();
@@ -85,19 +84,19 @@ fn the_guide_to_tuning_works() {
     let commands = blocks("tuning.md", "sh");
     assert_eq!(commands.len(), 4);
     for block in &commands {
-        // Short and small, and where the demo's addresses are.
-        let bench = "camshaft bench machine --sizes 360p --codecs h264 --repeats 1 --seconds 1 --cameras 1 --no-ffmpeg --work work";
-        let block = here(block, &server).replace("camshaft bench machine", bench);
+        // Short and small, and where the demo's addresses are. Cameras are added where something comes of it.
+        let most = if block.contains("--calibrate") { 1 } else { 0 };
+        let bench = format!(
+            "camshaft bench machine --sizes 360p --codecs h264 --repeats 1 --seconds 1 --cameras {most} --no-ffmpeg --work work"
+        );
+        let block = here(block, &server).replace("camshaft bench machine", &bench);
         let block = format!("camshaft() {{ {CAMSHAFT} \"$@\"; }}\nexport CAMSHAFT_URL={}\n{block}", server.url(""));
-        let mut command = gpu.command("/bin/bash");
-        command.env("SOFTVA_DIR", Path::new(CAMSHAFT).with_file_name("deps")).args(["-euc", &block]);
-        run(&mut command, &block, folder.path());
+        run(Command::new("bash").args(["-euc", &block]), &block, folder.path());
     }
     let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
     let report: serde_json::Value = serde_json::from_str(&text("machine.json")).unwrap();
-    assert!(report["rates"].to_string().contains("/dev/dri/renderD128"), "{report:#}");
+    assert_eq!(report["rates"].as_array().unwrap().len(), 4, "{report:#}");
     assert!(text("machine.html").contains("<svg"));
     loads(&text("conf.d/budgets.yaml"));
-    assert!(text("conf.d/budgets.yaml").contains("device_pixels"));
     blocks("tuning.md", "yaml").iter().for_each(|yaml| loads(yaml));
 }
