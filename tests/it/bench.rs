@@ -132,6 +132,7 @@ fn what_cannot_be_read_or_written_is_named_before_anything_is_measured() {
         (["--compare", &other], "other.json is no report of `camshaft bench machine --json`"),
         (["--calibrate", "/nowhere/budgets.yaml"], "cannot write the budgets to /nowhere/budgets.yaml"),
         (["--calibrate", &mine], "mine.yaml was not written by --calibrate"),
+        (["--calibrate=budgets.yaml", "--cameras=0"], "give --cameras more than 0"),
     ] {
         let (code, stdout, complaint) = bench(&arguments);
         assert!(code == Some(1) && complaint.contains(reason), "{arguments:?}: {complaint}");

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use super::stage;
 use crate::cli::{print_json, probe};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hw::Devices;
 use crate::media::{Geometry, WallClock};
 use crate::plan::{Codec, DeviceChoice};
@@ -141,6 +141,11 @@ const INCOMPLETE: u8 = 1;
 /// # Errors
 /// If a file cannot be read or written, the engine is missing, or nothing can be measured.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    if args.calibrate.is_some() && args.cameras == 0 {
+        return Err(Error::invalid(
+            "--calibrate takes what cameras come to: give --cameras more than 0, or leave it out",
+        ));
+    }
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
     let page = args.html.as_deref().map(|path| Pending::create("the page", path)).transpose()?;
     let fragment = args.calibrate.as_deref().map(Fragment::prepare).transpose()?;
