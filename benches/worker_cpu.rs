@@ -99,6 +99,7 @@ async fn record(spawner: &Arc<Spawner>) -> Result<Packets> {
         gop: 50,
         bframes: 0,
         bitrate: 4_000_000,
+        noise: 0,
         audio: None,
     };
     let mut worker = spawner.worker(Program::Engine, "camera").await?;

@@ -8,7 +8,6 @@ mod baseline;
 mod clip;
 mod cost;
 mod frigate;
-mod gpu;
 mod instructions;
 mod issue;
 mod jobs;
@@ -60,7 +59,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", default_value = "tests/support/rtsp_camera.py")]
     camera: PathBuf,
     /// Print what to paste into an issue about your GPU: what it is, what it proved and how fast it is
-    #[arg(long, conflicts_with_all = ["jobs", "pairs", "camera", "format"])]
+    #[arg(long, conflicts_with_all = ["jobs", "pairs", "seconds", "camera", "format"])]
     report_for_issue: bool,
     /// How the results are printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -96,12 +95,10 @@ enum Job {
     Viewers,
     /// A file into another, by `POST /v1/transcode`: pictures a second, peak memory, first byte
     Transcode,
-    /// How fast this machine's GPU, and its CPU, decode, scale and encode
-    Gpu,
 }
 
 impl Job {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 9] = [
         Self::Detect,
         Self::Four,
         Self::Instructions,
@@ -111,7 +108,6 @@ impl Job {
         Self::Join,
         Self::Viewers,
         Self::Transcode,
-        Self::Gpu,
     ];
 
     fn measure(self, stage: &Stage, report: &mut Report) -> Result<()> {
@@ -125,7 +121,6 @@ impl Job {
             Self::Join => report.rows.extend(latency::join(stage)?),
             Self::Viewers => report.rows.extend(viewers::viewers(stage)?),
             Self::Transcode => report.rows.extend(transcode::transcode(stage)?),
-            Self::Gpu => report.hardware = gpu::measure(stage.clip(), stage.steady)?,
         }
         Ok(())
     }

@@ -33,31 +33,20 @@ struct Cli {
     command: Command,
 }
 
+/// What each does, and its exit codes, stands with its arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service.
     Serve(serve::Args),
-    /// Transcode a file or a stream, without a service.
     Transcode(transcode::Args),
-    /// Show the GPUs of this machine, and what they have proved.
     Probe(probe::Args),
-    /// Find out whether this machine, container and configuration will do.
     Check(check::Args),
-    /// Find out whether the service answers at its admin port.
     Live(live::Args),
-    /// Show what would run where, and why not elsewhere.
     Plan(plan::Args),
-    /// Show and change the streams of a running service.
     Streams(streams::Args),
-    /// Print a configuration with every key.
     Config(config::Args),
-    /// Print a script that completes commands and options.
     Completions(shell::Completions),
-    /// Write manual pages.
     Man(shell::Man),
-    /// Measure the service against the ffmpeg processes it replaces.
     Bench(bench::Args),
-    /// Make camshaft's configuration of Frigate's, and change Frigate's to read from camshaft.
     FrigateConfig(frigate_config::Args),
     /// Used by the service itself to start its processes.
     #[command(hide = true)]

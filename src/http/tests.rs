@@ -138,6 +138,7 @@ async fn the_description_has_every_call() {
     let expected = [
         ("/", vec!["get"]),
         ("/openapi.json", vec!["get"]),
+        ("/v1/about", vec!["get"]),
         ("/v1/devices", vec!["get"]),
         ("/v1/devices/{node}/trial", vec!["post"]),
         ("/v1/devices/{node}/breaker", vec!["put"]),

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use crate::support::{Browser, Camshaft, Counter, Gpu, command_output};
 
@@ -32,11 +31,9 @@ fn a_machine_is_measured_and_its_budgets_are_taken() {
     let mut script = Command::new("script");
     script.args(["-qefc", &format!("{} {arguments}", program.join(" ")), &at("terminal")]).env("TERM", "xterm");
     script.envs(camshaft.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let begun = Instant::now();
     let output = script.output().unwrap();
     let terminal = std::fs::read_to_string(at("terminal")).unwrap();
     assert!(output.status.success(), "{terminal}");
-    assert!(begun.elapsed() < Duration::from_secs(90), "half a minute on a quiet machine, but {:?}", begun.elapsed());
     assert!(terminal.contains("ETA") && terminal.contains("cameras of h264 640x360, hardware"), "{terminal}");
 
     let report: Value = serde_json::from_str(&std::fs::read_to_string(at("report.json")).unwrap()).unwrap();
@@ -135,6 +132,7 @@ fn what_cannot_be_read_or_written_is_named_before_anything_is_measured() {
         (["--compare", &other], "other.json is no report of `camshaft bench machine --json`"),
         (["--calibrate", "/nowhere/budgets.yaml"], "cannot write the budgets to /nowhere/budgets.yaml"),
         (["--calibrate", &mine], "mine.yaml was not written by --calibrate"),
+        (["--calibrate=budgets.yaml", "--cameras=0"], "give --cameras more than 0"),
     ] {
         let (code, stdout, complaint) = bench(&arguments);
         assert!(code == Some(1) && complaint.contains(reason), "{arguments:?}: {complaint}");

@@ -112,3 +112,76 @@ fn the_schema_knows_every_key_of_the_example_and_no_other() {
         assert!(!fits && said.contains("ValidationError"), "{wrong}: {said}");
     }
 }
+
+/// The commands that a help lists, with those below them: each a path such as `streams list`.
+fn commands_below(path: &[&str]) -> Vec<String> {
+    let help = said(&camshaft(&[path, &["--help"]].concat())).1;
+    let list = help.split("\nCommands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap();
+    let names = list.lines().filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    let below = |name: &str| {
+        let path = [path, &[name]].concat();
+        [vec![path.join(" ")], commands_below(&path)].concat()
+    };
+    names.flat_map(below).collect()
+}
+
+#[test]
+fn every_command_has_examples_and_exit_codes_and_a_form_for_scripts() {
+    // They print nothing that a script would take apart, or are no JSON by their nature.
+    const SILENT: [&str; 7] = ["serve", "live", "completions", "man", "streams rm", "config", "config example"];
+    // Measured in bench.rs.
+    const LONG: [&str; 2] = ["bench", "bench machine"];
+    let server = Camshaft::start("  clock: { source: \"test:?width=320&height=180&fps=25\" }\n");
+    server.wait_live("clock");
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (clip, made, frigate) = (at("clip.ts"), at("made.mp4"), at("frigate.yml"));
+    command_output("ffmpeg", &["-v", "error", "-f", "lavfi", "-i", "testsrc=d=1:s=320x180", &clip]);
+    let cameras = "cameras: { yard: { ffmpeg: { inputs: [ { path: 'rtsp://10.0.0.5/s', roles: [detect] } ] } } }\n";
+    std::fs::write(&frigate, cameras).unwrap();
+    let url = server.url("");
+    let arguments = |command: &str| -> Vec<String> {
+        let rest: &[&str] = match command {
+            "transcode" => &[&clip, &made],
+            "plan" => &["--codec", "h264"],
+            "frigate-config" => &["--from", &frigate],
+            "streams" => &["--url", &url, "list"],
+            "streams list" | "streams watch" => &["--url", &url],
+            "streams status" => &["clock", "--url", &url],
+            "streams add" => &["yard", "test:?width=160&height=90", "--url", &url],
+            "probe" | "check" => &[],
+            // Prints nothing else.
+            "config schema" => return vec!["config".into(), "schema".into()],
+            other => panic!("no script could read what '{other}' prints: give it --json, and a line here"),
+        };
+        command.split(' ').chain(rest.iter().copied()).chain(["--json"]).map(str::to_owned).collect()
+    };
+    for command in commands_below(&[]) {
+        let words: Vec<&str> = command.split(' ').collect();
+        let help = said(&camshaft(&[&words[..], &["--help"]].concat())).1;
+        if words.len() == 1 || command == "bench machine" {
+            assert!(help.contains("Example") && help.contains("Ends with"), "{command}: {help}");
+        }
+        if SILENT.contains(&command.as_str()) {
+            continue;
+        }
+        if LONG.contains(&command.as_str()) {
+            assert!(help.contains("--json"), "{command}: {help}");
+            continue;
+        }
+        let mut run = Command::new(CAMSHAFT);
+        run.args(arguments(&command)).stdout(Stdio::piped());
+        let mut child = run.spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut text = String::new();
+        if command == "streams watch" {
+            server.put("shed", r#"{"source": "test:?width=160&height=90"}"#);
+            output.read_line(&mut text).unwrap();
+            child.kill().unwrap();
+        } else {
+            std::io::Read::read_to_string(&mut output, &mut text).unwrap();
+        }
+        child.wait().unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{command}: {error}: {text}"));
+    }
+}

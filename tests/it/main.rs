@@ -22,6 +22,7 @@ mod frigate;
 mod frigate_config;
 mod frigate_proof;
 mod frigate_url;
+mod guides;
 mod hardware;
 mod hls;
 mod image;

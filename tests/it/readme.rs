@@ -61,6 +61,21 @@ fn the_first_camera_is_a_valid_configuration() {
 }
 
 #[test]
+fn it_is_short_and_leads_to_every_page() {
+    let root = Path::new(ROOT);
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    assert!(readme.lines().count() <= 200, "{} lines", readme.lines().count());
+    for page in std::fs::read_dir(root.join("docs")).unwrap() {
+        let name = page.unwrap().file_name().into_string().unwrap();
+        assert!(!name.ends_with(".md") || readme.contains(&format!("(docs/{name})")), "docs/{name} is not linked");
+    }
+    // dashboard.rs makes it, of the wall on a desktop.
+    assert!(readme.contains("(docs/images/dashboard.png)"));
+    let picture = std::fs::read(root.join("docs/images/dashboard.png")).unwrap();
+    assert_eq!((&picture[1..4], &picture[16..20]), (&b"PNG"[..], &1280u32.to_be_bytes()[..]));
+}
+
+#[test]
 fn the_third_party_notices_are_current() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/notices.sh");
     let output = Command::new(script).arg("--check").env("CARGO_NET_OFFLINE", "true").output().unwrap();

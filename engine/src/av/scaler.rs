@@ -1,6 +1,7 @@
 //! Crop, scale and convert pictures, in software.
 
 mod area;
+mod shrink;
 mod swscale;
 
 use camshaft::media::{Crop, Geometry, PixelFormat};

@@ -1,29 +1,32 @@
 //! The jobs in instructions, counted by valgrind: the same whatever else the machine does. Of one GOP of the clip: the
 //! difference between what two GOPs take and what one does, so that start-up drops out.
 
+use bytes::Bytes;
 use std::io::BufReader;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use super::baseline;
-use super::gpu::Clip;
 use super::report::{Comparison, Row, Unit};
 use super::stage::Stage;
 use crate::error::{Error, Result};
 use crate::link::wire::{receive, send};
 use crate::link::{FromWorker, PixelsTask, Role, ToWorker};
+use crate::media::nal::{self, NalKind};
 use crate::media::{
-    Cadence, EncodeSpec, FrameRate, Geometry, OutputSpec, PixelFormat, RateControl, RenditionSpec, VideoCodec,
+    Cadence, EncodeSpec, FrameRate, Geometry, MediaTime, OutputSpec, PacketHeader, PixelFormat, RateControl,
+    RenditionSpec, Track, VideoCodec, VideoConfig, WallClock, parse_parameter_sets,
 };
 use crate::plan::{Backend, Candidate};
 use crate::sandbox::Confinement;
 
 /// Seconds of a GOP of the clip.
 const GOP: u64 = 2;
+/// Ticks from picture to picture.
+const PICTURE: i64 = MediaTime::HZ / 25;
 
 /// The renditions of the jobs, as `jobs.rs` asks for them.
 const DETECT: RenditionSpec = RenditionSpec {
@@ -107,8 +110,7 @@ fn by_ffmpeg(arguments: &str, clip: &str, work: &Path) -> Result<u64> {
 }
 
 fn by_engine(stage: &Stage, clip: &Path, renditions: &[RenditionSpec]) -> Result<u64> {
-    let seconds = if clip.ends_with(format!("clip-{GOP}s.mp4")) { GOP } else { 2 * GOP };
-    let clip = Clip::read(clip, Duration::from_secs(seconds))?;
+    let clip = Packets::read(clip)?;
     let broken = |error: std::io::Error| Error::unavailable("the engine under valgrind fell silent").with_source(error);
     let (ours, theirs) = UnixStream::pair().map_err(broken)?;
     let mut command = valgrind();
@@ -134,14 +136,50 @@ fn by_engine(stage: &Stage, clip: &Path, renditions: &[RenditionSpec]) -> Result
         let stages = Candidate { decode: Backend::Software, scale: Backend::Software, encode, mode: None };
         say(&ToWorker::AddRendition { id, spec: *spec, stages, after: None }, &[])?;
     }
-    for (header, data) in clip.packets() {
-        say(&ToWorker::Packet(header), &data)?;
+    for (number, data) in (0..).zip(&clip.packets) {
+        let pts = MediaTime(number * PICTURE);
+        let keyframe = nal::units(data).any(|unit| nal::kind(VideoCodec::H264, unit) == NalKind::KeySlice);
+        let header = PacketHeader { track: Track::Video, pts, dts: pts, keyframe, wall: WallClock::default() };
+        say(&ToWorker::Packet(header), data)?;
     }
     say(&ToWorker::Drain, &[])?;
     let _ = listener.join();
     say(&ToWorker::Stop, &[])?;
     let output = worker.wait_with_output().map_err(broken)?;
     collected(&output.stderr, output.status.success())
+}
+
+/// The pictures of a clip of H.264 with a slice each.
+struct Packets {
+    config: VideoConfig,
+    packets: Vec<Bytes>,
+}
+
+impl Packets {
+    fn read(path: &Path) -> Result<Self> {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-nostdin", "-loglevel", "error", "-i"]).arg(path);
+        ffmpeg.args(["-c:v", "copy", "-bsf:v", "h264_mp4toannexb", "-f", "h264", "-"]);
+        let output = ffmpeg.output().map_err(|error| Error::unavailable("cannot run ffmpeg").with_source(error))?;
+        let units = nal::annexb_units(&output.stdout);
+        let kind = |unit: &[u8]| nal::kind(VideoCodec::H264, unit);
+        let sets = units.iter().filter(|unit| kind(unit) == NalKind::ParameterSet).take(2);
+        let parameter_sets: Vec<Bytes> = sets.map(|set| Bytes::copy_from_slice(set)).collect();
+        let said = parse_parameter_sets(VideoCodec::H264, &parameter_sets)?;
+        let config = VideoConfig {
+            generation: 0,
+            codec: VideoCodec::H264,
+            parameter_sets,
+            profile: said.profile,
+            rfc6381: said.rfc6381,
+            geometry: said.geometry,
+            frame_rate: FrameRate::new(25, 1),
+            bit_depth: said.bit_depth,
+            reorder_depth: said.reorder_depth,
+        };
+        let slices = units.iter().filter(|unit| matches!(kind(unit), NalKind::Slice | NalKind::KeySlice));
+        Ok(Self { config, packets: slices.map(|slice| nal::length_prefixed([*slice])).collect() })
+    }
 }
 
 /// What valgrind says at the end: `Collected : 1234`.

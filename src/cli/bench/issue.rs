@@ -1,12 +1,9 @@
 //! What an owner of a GPU pastes into an issue, so that `docs/tested-on.md` can name it.
 
-use std::fs;
-use std::time::Duration;
-
 use serde::Serialize;
 
-use super::report::{ffmpeg_version, machine};
-use super::{Args, clip, gpu, stage};
+use super::machine::{Report, survey, table};
+use super::{Args, stage};
 use crate::cli::{print_json, probe};
 use crate::error::{Error, Result};
 use crate::hw::{DeviceReport, DevicesReport};
@@ -16,31 +13,19 @@ use crate::plan::DeviceChoice;
 /// where it is.
 #[derive(Debug, Serialize)]
 struct Issue {
-    camshaft: &'static str,
-    machine: String,
-    kernel: String,
-    system: String,
-    ffmpeg: String,
     #[serde(flatten)]
     devices: DevicesReport,
-    hardware: Vec<gpu::Line>,
+    report: Report,
 }
 
 /// Asks, tries, measures, and prints it.
 ///
 /// # Errors
-/// If there is no ffmpeg, or a worker cannot be started or fails.
+/// If a worker cannot be started.
 pub fn run(args: &Args) -> Result<()> {
-    let clip = clip::prepare(&stage::work(args.work.as_deref())?)?;
-    let issue = Issue {
-        camshaft: env!("CARGO_PKG_VERSION"),
-        machine: machine(),
-        kernel: line_of("/proc/sys/kernel/osrelease"),
-        system: system_name(&fs::read_to_string("/etc/os-release").unwrap_or_default()),
-        ffmpeg: ffmpeg_version()?,
-        devices: probe::look(DeviceChoice::Auto)?.report(),
-        hardware: gpu::measure(&clip, Duration::from_secs(args.seconds))?,
-    };
+    let devices = probe::look(DeviceChoice::Auto)?;
+    let report = survey(&devices, &stage::work(args.work.as_deref())?)?;
+    let issue = Issue { devices: devices.report(), report };
     if args.json {
         return print_json(&issue);
     }
@@ -53,15 +38,16 @@ impl Issue {
     fn markdown(&self) -> Result<String> {
         let json = serde_json::to_string_pretty(self)
             .map_err(|error| Error::internal("the report has no JSON form").with_source(error))?;
-        let Self { camshaft, machine, kernel, system, ffmpeg, devices, hardware } = self;
+        let Self { devices, report } = self;
         let devices: String = match devices.devices.as_slice() {
             [] => "No GPU is seen here.\n".to_owned(),
             devices => devices.iter().map(summary).collect(),
         };
+        let (system, kernel) = (&report.machine.system, &report.machine.kernel);
         Ok(format!(
-            "### Tested on\n\ncamshaft {camshaft}; {machine}; {system}, Linux {kernel}; {ffmpeg}\n\n{devices}\n{}\n\
+            "### Tested on\n\n{system}, Linux {kernel}\n\n{devices}\n```text\n{}```\n\n\
              <details><summary>All of it, for docs/tested-on</summary>\n\n```json\n{json}\n```\n\n</details>\n",
-            gpu::text(hardware)
+            table::text(report)
         ))
     }
 }
@@ -86,17 +72,6 @@ fn summary(device: &DeviceReport) -> String {
     format!("**{}**\n- proved: {proved}\n{rest}", facts.join(", "))
 }
 
-/// A file of one line; empty if it cannot be read.
-fn line_of(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
-}
-
-/// os-release(5).
-fn system_name(release: &str) -> String {
-    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    name.map_or("unknown system", |name| name.trim_matches('"')).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,16 +90,9 @@ mod tests {
     }
 
     fn issue(devices: Vec<DeviceReport>) -> String {
-        let issue = Issue {
-            camshaft: "0.1.0",
-            machine: "some CPU, 4 CPUs".into(),
-            kernel: "6.1".into(),
-            system: system_name("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n"),
-            ffmpeg: "ffmpeg 5.1".into(),
-            devices: DevicesReport { devices },
-            hardware: vec![],
-        };
-        issue.markdown().unwrap()
+        let devices = DevicesReport { devices };
+        let report = Report::example(&devices);
+        Issue { devices, report }.markdown().unwrap()
     }
 
     #[test]
@@ -150,9 +118,10 @@ mod tests {
         };
         let text = issue(vec![device]);
         for part in [
-            "camshaft 0.1.0; some CPU, 4 CPUs; Debian GNU/Linux 12, Linux 6.1; ffmpeg 5.1\n",
+            "### Tested on\n\nDebian GNU/Linux 12, Linux 6.1\n",
+            "some CPU, 4 CPUs, Haswell; load 0 before the start\n",
             "**Haswell, 8086:041a, i915, i965**\n- proved: H264Main VLD\n- failed: H264High EncSlice: packets of 0 bytes\n",
-            "| hardware: work |",
+            "h264 1920x1080  decode  renderD128",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

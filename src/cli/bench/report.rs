@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use super::{Args, clip, gpu};
+use super::{Args, clip};
 use crate::error::{Error, Result};
 
 /// How results are printed.
@@ -154,8 +154,6 @@ pub struct Report {
     method: String,
     /// One for each figure.
     pub rows: Vec<Row>,
-    /// The hardware table; empty if it was not asked for.
-    pub hardware: Vec<gpu::Line>,
 }
 
 impl Report {
@@ -167,7 +165,6 @@ impl Report {
             clip: clip::DESCRIPTION,
             method: method(args),
             rows: vec![],
-            hardware: vec![],
         })
     }
 
@@ -196,7 +193,7 @@ impl Report {
             let cells = row.cells();
             line(cells.each_ref().map(String::as_str), &row.bar());
         }
-        text + &self.hardware_table()
+        text
     }
 
     fn markdown(&self) -> String {
@@ -207,11 +204,7 @@ impl Report {
              {machine}; {ffmpeg}. Clip: {clip}. {}\n",
             rows.concat(),
             self.method.replace('\n', " ")
-        ) + &self.hardware_table()
-    }
-
-    fn hardware_table(&self) -> String {
-        if self.hardware.is_empty() { String::new() } else { format!("\n{}", gpu::text(&self.hardware)) }
+        )
     }
 }
 
@@ -268,7 +261,7 @@ fn method(args: &Args) -> String {
 }
 
 /// The CPU, and what else it has to do.
-pub fn machine() -> String {
+fn machine() -> String {
     let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = information.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown CPU", |(_, name)| name);
@@ -282,7 +275,7 @@ pub fn machine() -> String {
 ///
 /// # Errors
 /// If there is none.
-pub fn ffmpeg_version() -> Result<String> {
+fn ffmpeg_version() -> Result<String> {
     let output = Command::new("ffmpeg").arg("-version").output();
     let output = output.map_err(|error| Error::unavailable("cannot run ffmpeg").with_source(error))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -326,14 +319,7 @@ mod tests {
             Promise { job: "join", of: "live.mp4, first byte", reach: 50.0, unit: Unit::Wait }.row(&[7.0]),
             Comparison { job: "four", unit: Unit::Memory, baseline: "four ffmpegs", reach: 0.6 }.row(&[60.0], &[175.0]),
         ];
-        let report = Report {
-            machine: "m".into(),
-            ffmpeg: "f".into(),
-            clip: "c",
-            method: "one\ntwo".into(),
-            rows,
-            hardware: vec![],
-        };
+        let report = Report { machine: "m".into(), ffmpeg: "f".into(), clip: "c", method: "one\ntwo".into(), rows };
         assert!(report.render(Format::Table).unwrap().contains("four         memory (PSS), MB         60       175"));
         let markdown = report.render(Format::Markdown).unwrap();
         assert!(markdown.contains("| join | wait, ms | 7.0 |  | live.mp4, first byte |  | ≤ 50 reached |\n"));

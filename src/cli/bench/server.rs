@@ -55,6 +55,11 @@ impl Server {
         })?;
         let mut command = Command::new(program);
         command.args(["serve", "--config"]).arg(&configuration).stdout(Stdio::null());
+        // What the user's own service is given is not for this one.
+        let foreign = std::env::vars_os().map(|(name, _)| name);
+        foreign
+            .filter(|name| name.to_string_lossy().starts_with("CAMSHAFT_"))
+            .for_each(|name| _ = command.env_remove(name));
         let process = OwnedChild::start(command, "camshaft", work)?;
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)

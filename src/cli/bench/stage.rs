@@ -63,7 +63,8 @@ impl Stage {
 pub fn work(given: Option<&Path>) -> Result<PathBuf> {
     let work = given.map_or_else(|| std::env::temp_dir().join("camshaft-bench"), Path::to_owned);
     create_private(&work).map_err(|error| cannot("use", &work, error))?;
-    Ok(work)
+    // The service under test takes no relative paths.
+    std::path::absolute(&work).map_err(|error| cannot("find", &work, error))
 }
 
 /// Creates `work`, or accepts it if it is this user's own: programs are run from it.

@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 
 /// Environment variables with this prefix override single keys.
 const OVERRIDE_PREFIX: &str = "CAMSHAFT_";
+/// With it, but for `camshaft streams` to read.
+const NO_OVERRIDES: [&str; 2] = ["CAMSHAFT_URL", "CAMSHAFT_TOKEN_FILE"];
 
 const SECRET_BYTES: u64 = 64 << 10;
 
@@ -40,7 +42,7 @@ impl Files {
         }
         let documents: Vec<_> =
             texts.iter().map(|(path, text)| Document { name: path.display().to_string(), text }).collect();
-        let overrides: Vec<_> = std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE_PREFIX)).collect();
+        let overrides: Vec<_> = std::env::vars().filter(|(name, _)| is_override(name)).collect();
         let lookups = Lookups { env: &|name| std::env::var(name).ok(), file: &read_secret, env_overrides: &overrides };
         config::load(&documents, &lookups)
             .map_err(|mistakes| Error::invalid(format!("the configuration has mistakes:\n{mistakes}")))
@@ -70,6 +72,10 @@ impl Files {
         paths.sort();
         Ok(paths)
     }
+}
+
+fn is_override(variable: &str) -> bool {
+    variable.starts_with(OVERRIDE_PREFIX) && !NO_OVERRIDES.contains(&variable)
 }
 
 fn read(path: &Path) -> Result<String> {

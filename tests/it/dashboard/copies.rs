@@ -81,7 +81,7 @@ fn every_address_and_snippet_works_where_it_is_pasted() {
     wait_text(&browser, ".yaml", "priority: 9");
     wait_text(&browser, ".yaml", "node: gpu-1");
     assert_eq!(server.get("/v1/streams/clock/settings").json()["node"], json!("gpu-1"));
-    browser.click(".panel > p button");
+    browser.click(".yaml + p button");
     let copied = browser.clipboard();
     assert!(copied.contains("priority: 9") && copied.contains("node: gpu-1"), "{copied}");
     is_clean(&browser, &[]);

@@ -49,6 +49,13 @@ pub struct Step {
     pub trouble: Option<String>,
 }
 
+impl Step {
+    fn without_pictures(cameras: usize, error: &Error) -> Self {
+        let trouble = Some(format!("a camera's detector got nothing: {}", error.chain()));
+        Self { cameras: cameras as u32, arrived: 0.0, latency_ms: None, cpu_ms: 0.0, gpu_ms: None, trouble }
+    }
+}
+
 /// A service for cameras.
 pub struct Yard<'a> {
     server: &'a Server,
@@ -82,7 +89,11 @@ impl<'a> Yard<'a> {
         for id in ids {
             self.server.put_stream(id, &json!({ "source": source, "policy": policy, "on_demand": true }))?;
             let path = format!("{id}/live.frames?width={}&height={}&fps={DETECT_FPS}", size.width, size.height);
-            detectors.push(Detector::start(self.server.media(&path)?));
+            match self.server.media(&path) {
+                Ok(media) => detectors.push(Detector::start(media)),
+                // Past what the machine can do nothing starts in time.
+                Err(error) => return Ok((Step::without_pictures(ids.len(), &error), detectors)),
+            }
         }
         thread::sleep(SETTLE);
         detectors.iter().for_each(Detector::forget);

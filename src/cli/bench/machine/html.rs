@@ -117,7 +117,7 @@ fn latencies(report: &Report) -> String {
 
 fn cameras(report: &Report) -> String {
     let bars = report.cameras.iter().filter(|cameras| cameras.failure.is_none()).map(|cameras| {
-        let more = if cameras.is_bounded { " or more" } else { "" };
+        let more = if cameras.is_bounded { " (more were not tried)" } else { "" };
         let series = if cameras.decoded_by == "hardware" { Series::Hardware } else { Series::Software };
         let fit = f64::from(cameras.fit);
         let label = format!("{}, {}{more}", cameras.kind, cameras.decoded_by);

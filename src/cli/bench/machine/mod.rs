@@ -13,7 +13,7 @@ mod rate;
 mod report;
 mod run;
 mod svg;
-mod table;
+pub mod table;
 mod work;
 
 use std::io::Write;
@@ -23,14 +23,16 @@ use std::time::Duration;
 
 use super::stage;
 use crate::cli::{print_json, probe};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::hw::Devices;
 use crate::media::{Geometry, WallClock};
 use crate::plan::{Codec, DeviceChoice};
 use budgets::{Budgets, Fragment};
 use clip::Kind;
 use compare::Earlier;
 use files::Pending;
-use report::{FORMAT, Machine, Report, VERSION};
+pub use report::Report;
+use report::{FORMAT, Machine, VERSION};
 use run::Bench;
 
 /// Find out what this machine can do: how fast it decodes, scales and encodes, and how many cameras fit
@@ -139,6 +141,11 @@ const INCOMPLETE: u8 = 1;
 /// # Errors
 /// If a file cannot be read or written, the engine is missing, or nothing can be measured.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    if args.calibrate.is_some() && args.cameras == 0 {
+        return Err(Error::invalid(
+            "--calibrate takes what cameras come to: give --cameras more than 0, or leave it out",
+        ));
+    }
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
     let page = args.html.as_deref().map(|path| Pending::create("the page", path)).transpose()?;
     let fragment = args.calibrate.as_deref().map(Fragment::prepare).transpose()?;
@@ -197,6 +204,25 @@ fn measure(bench: &Bench, machine: Machine, ffmpeg: Option<String>, earlier: Opt
     report.noise = report.doubts();
     report.compared = earlier.map(|earlier| earlier.compare(&report));
     Ok(report)
+}
+
+/// What an issue about a GPU is to hold: 1080p of both codecs, each figure once, and no cameras.
+///
+/// # Errors
+/// As [`run`].
+pub fn survey(devices: &Devices, work: &Path) -> Result<Report> {
+    let ffmpeg = ffmpeg::version()?;
+    let kind = |codec| Kind { codec, size: Size::P1080.into() };
+    let bench = Bench {
+        kinds: [Codec::H264, Codec::Hevc].map(kind).to_vec(),
+        repeats: 1,
+        length: Duration::from_secs(4),
+        most_cameras: 0,
+        has_ffmpeg: ffmpeg.is_some(),
+        capabilities: devices.capabilities(),
+        work,
+    };
+    measure(&bench, Machine::here(&devices.report()), ffmpeg, None)
 }
 
 fn written(path: &Path) {

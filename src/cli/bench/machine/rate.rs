@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 use crate::link::{FromWorker, Outgoing, Spawner, ToWorker, Worker, WorkerEvent, usage};
 
 /// A worker that is asked to end has this long.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_millis(500);
 /// Pictures that are not looked at: the first ones wait for the encoder's and the driver's start.
-const WARM_UP: usize = 15;
+const WARM_UP: usize = 10;
 /// How long anything may be silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -8,6 +8,8 @@ use super::clip::Kind;
 use super::compare::Comparison;
 use super::work::Work;
 use crate::hw::{DeviceReport, DevicesReport};
+#[cfg(test)]
+use crate::media::{Geometry, VideoCodec};
 use crate::plan::{Backend, Candidate};
 
 /// Names the file for what reads it.
@@ -273,6 +275,50 @@ impl Report {
             ));
         }
         doubts
+    }
+}
+
+#[cfg(test)]
+impl Report {
+    /// One figure of a machine with these GPUs.
+    pub fn example(devices: &DevicesReport) -> Self {
+        let kind = Kind { codec: VideoCodec::H264, size: Geometry::new(1920, 1080) };
+        let place = "/dev/dri/renderD128".to_owned();
+        let rate = Rate {
+            kind,
+            work: Work::Decode,
+            way: Way { decode: place.clone(), scale: place, encode: None },
+            at_once: 4,
+            fps: Figures::of(&[400.0]),
+            cpu_ms: Figures::of(&[3.5]),
+            gpu_ms: None,
+            latency_ms: None,
+            ffmpeg: None,
+            failure: None,
+        };
+        let machine = Machine {
+            cpu: "some CPU".into(),
+            cpus: 4,
+            kernel: "6.1".into(),
+            system: "Debian GNU/Linux 12".into(),
+            load: 0.0,
+            ..Machine::here(devices)
+        };
+        Self {
+            format: FORMAT.into(),
+            version: VERSION,
+            camshaft: "0.1.0".into(),
+            taken: String::new(),
+            machine,
+            ffmpeg: None,
+            repeats: 1,
+            seconds: 4,
+            rates: vec![rate],
+            cameras: vec![],
+            budgets: None,
+            noise: vec![],
+            compared: None,
+        }
     }
 }
 

@@ -58,7 +58,7 @@ pub fn text(report: &Report) -> String {
 pub fn number(value: Option<f64>) -> String {
     match value {
         None => "–".to_owned(),
-        Some(value) if value < 10.0 => format!("{value:.1}"),
+        Some(value) if value < 10.0 && value.fract() != 0.0 => format!("{value:.1}"),
         Some(value) => format!("{value:.0}"),
     }
 }
