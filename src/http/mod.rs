@@ -22,7 +22,7 @@ mod upload;
 
 pub use admin::{AdminState, admin};
 pub use body::DeliveryOptions;
-pub use listener::{Caller, PodListener};
+pub use listener::{Caller, PodListener, TlsListener};
 pub use server::{ServerOptions, serve};
 
 use axum::error_handling::HandleErrorLayer;
@@ -45,7 +45,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::Access;
+use crate::auth::Doors;
 use crate::config::StreamDefaults;
 use crate::error::{Error, Result};
 use crate::events::Events;
@@ -79,7 +79,7 @@ pub struct ApiState {
     observer: Arc<dyn RequestObserver>,
     events: Arc<Events>,
     jobs: Arc<Jobs>,
-    access: Access,
+    doors: Doors,
 }
 
 impl ApiState {
@@ -92,9 +92,9 @@ impl ApiState {
         observer: Arc<dyn RequestObserver>,
         events: Arc<Events>,
         jobs: Arc<Jobs>,
-        access: Access,
+        doors: Doors,
     ) -> Self {
-        Self { streams, defaults, devices, delivery, observer, events, jobs, access }
+        Self { streams, defaults, devices, delivery, observer, events, jobs, doors }
     }
 }
 
@@ -124,7 +124,7 @@ pub fn api(state: ApiState) -> Router {
         .fallback(error::unknown_path)
         .method_not_allowed_fallback(error::unknown_method)
         .layer(Extension(openapi::Descriptions::new(&document)))
-        .layer(Extension(state.access.clone()))
+        .layer(Extension(state.doors.clone()))
         .layer(Extension(dashboard::Dashboard::new()))
         .layer(outermost_first)
         .with_state(state)
