@@ -35,7 +35,9 @@ impl FromStr for UserRule {
         };
         let mut words = text.split_whitespace();
         let user = match words.next().ok_or_else(allowed)? {
-            number if number.bytes().all(|byte| byte.is_ascii_digit()) => User::Id(number.parse().map_err(|_| allowed())?),
+            number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                User::Id(number.parse().map_err(|_| allowed())?)
+            }
             // What useradd takes, in short.
             name if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.$".contains(&byte)) => {
                 User::Name(name.to_owned())

@@ -22,7 +22,7 @@ mod upload;
 
 pub use admin::{AdminState, admin};
 pub use body::DeliveryOptions;
-pub use listener::{Caller, PodListener, TlsListener};
+pub use listener::{Caller, Connection, PodListener, TlsListener};
 pub use server::{ServerOptions, serve};
 
 use axum::error_handling::HandleErrorLayer;

@@ -31,7 +31,9 @@ pub enum IdentityError {
     #[error("tls_key holds no private key (PEM, 'BEGIN PRIVATE KEY', unencrypted)")]
     NoKey,
     /// A key that rustls does not take.
-    #[error("tls_key holds a key of no use here: RSA of 2048 to 8192 bits, ECDSA on P-256 or P-384, or Ed25519 will do")]
+    #[error(
+        "tls_key holds a key of no use here: RSA of 2048 to 8192 bits, ECDSA on P-256 or P-384, or Ed25519 will do"
+    )]
     BadKey,
     /// Two files that were not made for each other.
     #[error("tls_key is not the key to the first certificate in tls_certificate: both must come from one renewal")]
@@ -57,11 +59,10 @@ impl Identity {
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| IdentityError::NoKey)?;
         let parsed =
             ParsedCertificate::try_from(&first).map_err(|error| IdentityError::BadCertificate(error.to_string()))?;
-        let certified =
-            CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| match error {
-                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => IdentityError::Mismatch,
-                _ => IdentityError::BadKey,
-            })?;
+        let certified = CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| match error {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => IdentityError::Mismatch,
+            _ => IdentityError::BadKey,
+        })?;
         let Validity { not_before, not_after } = Validity::of(&parsed);
         match () {
             () if now < not_before => Err(IdentityError::NotYet(not_before)),
@@ -99,16 +100,12 @@ impl Validity {
         let at = |seconds| {
             let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
             let algorithms = ring::default_provider().signature_verification_algorithms;
-            verify_server_cert_signed_by_trust_anchor(
-                certificate,
-                &RootCertStore::empty(),
-                &[],
-                now,
-                algorithms.all,
-            )
+            verify_server_cert_signed_by_trust_anchor(certificate, &RootCertStore::empty(), &[], now, algorithms.all)
         };
         let not_before = match at(0) {
-            Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => not_before.as_secs(),
+            Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
+                not_before.as_secs()
+            }
             _ => 0,
         };
         let not_after = match at(u64::MAX) {
@@ -157,8 +154,25 @@ mod tests {
         )
         .unwrap();
         let signing = [
-            "ca", "-batch", "-notext", "-config", &path("cnf"), "-selfsign", "-keyfile", &path("key"), "-md", "sha256",
-            "-in", &path("csr"), "-out", &path("cert"), "-extfile", &path("ext"), "-startdate", dates[1], "-enddate",
+            "ca",
+            "-batch",
+            "-notext",
+            "-config",
+            &path("cnf"),
+            "-selfsign",
+            "-keyfile",
+            &path("key"),
+            "-md",
+            "sha256",
+            "-in",
+            &path("csr"),
+            "-out",
+            &path("cert"),
+            "-extfile",
+            &path("ext"),
+            "-startdate",
+            dates[1],
+            "-enddate",
             dates[3],
         ];
         run(&[&signing[..], more].concat());
@@ -199,7 +213,11 @@ mod tests {
             (&broken, &key, "tls_certificate holds what is no certificate"),
             (&certificate, b"", "tls_key holds no private key"),
             (&certificate, &certificate, "tls_key holds no private key"),
-            (&certificate, b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", "unencrypted"),
+            (
+                &certificate,
+                b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+                "unencrypted",
+            ),
             (&certificate, &weak, "tls_key holds a key of no use here"),
             (&certificate, &other, "tls_key is not the key to the first certificate"),
         ] {
