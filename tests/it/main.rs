@@ -37,5 +37,6 @@ mod shm;
 mod shutdown;
 mod sources;
 mod thrift;
+mod tls;
 mod transcode;
 mod vlc;
