@@ -8,6 +8,7 @@ mod admission;
 mod api;
 mod audio;
 mod cameras;
+mod canary;
 mod check;
 mod commands;
 mod dashboard;

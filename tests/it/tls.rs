@@ -66,7 +66,7 @@ fn http_within_tls_serves_what_http_does() {
     let clip = Clip::make(Coding::default());
     let (input, output) = (clip.path.to_str().unwrap(), folder.path().join("small.ts"));
     let output = output.to_str().unwrap();
-    let job = url("/v1/transcode?container=ts&codec=h264&width=160");
+    let job = url("/v1/transcode?format=ts&width=160");
     let (code, text) = curl(&["--cacert", &certificate, "-X", "POST", "-T", input, "-o", output], &job);
     assert!(code == 0 && text.ends_with("200"), "{code} {text}");
     assert_eq!(ffprobe_packets(output, "v:0").len(), ffprobe_packets(input, "v:0").len());
