@@ -37,6 +37,7 @@ mod sandbox;
 mod shm;
 mod shutdown;
 mod sources;
+mod supply_chain;
 mod thrift;
 mod tls;
 mod transcode;
