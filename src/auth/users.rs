@@ -81,11 +81,11 @@ impl Users {
     /// Whether user `uid` may do what `scope` covers; nobody knows who `None` is.
     pub fn judge(&self, uid: Option<u32>, scope: Scope) -> Verdict {
         let Self::Some(rules) = self else { return Verdict::Welcome };
-        let mut own = rules.iter().filter(|(user, _)| Some(*user) == uid).map(|(_, scopes)| scopes).peekable();
-        match own.peek() {
-            None => Verdict::Unknown,
-            Some(_) if own.any(|scopes| scope.is_among(scopes)) => Verdict::Welcome,
-            Some(_) => Verdict::Forbidden,
+        let own: Vec<_> = rules.iter().filter(|(user, _)| Some(*user) == uid).collect();
+        match &own[..] {
+            [] => Verdict::Unknown,
+            own if own.iter().any(|(_, scopes)| scope.is_among(scopes)) => Verdict::Welcome,
+            _ => Verdict::Forbidden,
         }
     }
 }
