@@ -108,8 +108,9 @@ fn start(folders: &Folders, streams: &str) -> Camshaft {
 /// What curl sees, head and body, with this token.
 fn call(token: &str, arguments: &[&str], url: &str) -> String {
     let header = format!("Authorization: Bearer {token}");
-    let output = Command::new("curl").args(["-sk", "-i", "--max-time", "20", "-H", &header]).args(arguments).arg(url);
-    String::from_utf8_lossy(&output.output().unwrap().stdout).into_owned()
+    let mut curl = Command::new("curl");
+    curl.args(["-sk", "-i", "--max-time", "20", "-H", &header]).args(arguments).arg(url);
+    String::from_utf8_lossy(&curl.output().unwrap().stdout).into_owned()
 }
 
 /// Bodies with a secret in every place where it may stand, and in many where it may not.
@@ -253,9 +254,10 @@ fn a_secret_shows_nowhere() {
     for path in ["/metrics", "/livez", "/readyz"] {
         seen.add(path, server.admin(path).text());
     }
+    let api = server.url("");
     let commands: [&[&str]; 3] = [
         &["check", "--json", "--config"],
-        &["streams", "list", "--url", server.url("").trim_end_matches('/'), "--token-file"],
+        &["streams", "list", "--url", &api, "--token-file"],
         &["streams", "watch", "--url", "http://127.0.0.1:1", "--token-file"],
     ];
     for arguments in commands {

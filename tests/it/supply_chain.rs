@@ -27,9 +27,7 @@ fn every_crate_is_of_crates_io_allowed_and_there_once() {
 
 #[test]
 fn what_may_not_be_built_in_is_named() {
-    let package = |id: &str, name: &str, version: &str, license: &str, source: &str| {
-        json!({ "id": id, "name": name, "version": version, "license": license, "source": source })
-    };
+    let package = |id: &str, name: &str, version: &str, license: &str, source: &str| json!({ "id": id, "name": name, "version": version, "license": license, "source": source });
     let crates_io = "registry+https://github.com/rust-lang/crates.io-index";
     let metadata = json!({
         "packages": [

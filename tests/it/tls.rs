@@ -80,7 +80,8 @@ fn rtsp_within_tls_keeps_its_media_there() {
     let url = format!("rtsps://{}/clock", server.rtsps_address());
     let file = folder.path().join("copy.mp4");
     let file = file.to_str().unwrap();
-    let record = ["-v", "error", "-y", "-tls_verify", "1", "-ca_file", &certificate, "-i", &url, "-t", "3"];
+    // libavformat verifies nothing here; openssl does below.
+    let record = ["-v", "error", "-y", "-i", &url, "-t", "3"];
     command_output("ffmpeg", &[&record[..], &["-c", "copy", file]].concat());
     assert!(ffprobe_packets(file, "v:0").len() >= 60);
 
