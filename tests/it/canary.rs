@@ -298,7 +298,9 @@ fn a_secret_shows_nowhere() {
     let native: serde_json::Value = serde_json::from_str(status("native").rsplit_once("\r\n\r\n").unwrap().1).unwrap();
     let ingest = native["workers"]["ingest"]["pid"].as_u64().unwrap() as u32;
     signal(ingest, rustix::process::Signal::ABORT);
-    server.log().wait("that the ingest worker died", |line| line.contains("native") && line.contains("killed by signal 6"));
+    server
+        .log()
+        .wait("that the ingest worker died", |line| line.contains("native") && line.contains("killed by signal 6"));
     seen.add_processes(server.pid());
     kill(children(server.pid())[0].0);
     seen.add("events", events.text());

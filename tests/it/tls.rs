@@ -236,7 +236,7 @@ fn a_pair_of_no_use_is_refused_at_the_start() {
         let file = folder.path().join("camshaft.yaml");
         std::fs::write(&file, yaml(certificate, key)).unwrap();
         let file = file.to_str().unwrap();
-        let said_at_start = complaint(env!("CARGO_BIN_EXE_camshaft"), &["serve", "--config", file]);
+        let said_at_start = complaint("timeout", &["20", env!("CARGO_BIN_EXE_camshaft"), "serve", "--config", file]);
         assert!(said_at_start.contains(said), "{said}: {said_at_start}");
         let checked = Command::new(env!("CARGO_BIN_EXE_camshaft")).args(["check", "--config", file]).output().unwrap();
         let found = String::from_utf8_lossy(&checked.stdout);
