@@ -248,7 +248,7 @@ impl Metrics {
             stills: table.counters("stills_total", "Stills served", &["stream", "made_by"]),
             http_requests: table.counters("http_requests_total", "HTTP requests", &["method", "route", "status"]),
             http_seconds: table.histograms("http_response_seconds", "Time to the response's head", &["route"]),
-            streams: Gauge::with_opts(Opts::new("camshaft_streams", "Streams configured")).expect("a legal name"),
+            streams: table.add(Gauge::with_opts(Table::opts("streams", "Streams configured"))),
             tls_expires: table.float_gauges("tls_certificate_expires_seconds", "Unix time at which it expires", &[]),
             config_loads: table.counters("config_loads_total", "Configuration loads", &["outcome"]),
             device_usable: table.gauges("device_usable", "1 for a render node that has proved something", DEVICE),
@@ -314,7 +314,6 @@ impl Metrics {
         };
         let build = table.gauges("build_info", "1, with the version", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        registry.register(Box::new(metrics.streams.clone())).expect("a name used once");
         metrics
     }
 
@@ -441,6 +440,7 @@ struct Table<'a> {
     registry: &'a Registry,
 }
 
+#[allow(clippy::expect_used, reason = "names are literals, and every start registers all of them")]
 impl Table<'_> {
     fn add<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
         let collector = made.expect("a legal name");

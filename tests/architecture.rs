@@ -140,8 +140,11 @@ const SHIM: &[(&str, &[&str])] = &[
     ("bin", &[]),
 ];
 
+/// Modules, each with those that it may import.
+type Table = &'static [(&'static str, &'static [&'static str])];
+
 /// The packages' sources and their tables.
-const PACKAGES: [(&str, &[(&str, &[&str])]); 3] = [("src/", MAIN), ("engine/src/", ENGINE), ("shim/src/", SHIM)];
+const PACKAGES: [(&str, Table); 3] = [("src/", MAIN), ("engine/src/", ENGINE), ("shim/src/", SHIM)];
 
 /// The rooms for `unsafe`.
 const UNSAFE_ROOMS: [&str; 4] = ["engine/src/av/", "engine/src/va/", "engine/src/sandbox.rs", "tests/softva/"];

@@ -1,5 +1,6 @@
 //! The commands, one file each. Only this module reads arguments and environment.
 
+#[allow(clippy::indexing_slicing, reason = "a tool for whoever owns the machine, which reads what it made itself")]
 mod bench;
 mod check;
 mod config;
@@ -29,6 +30,7 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Command {
     /// Run the service.
     Serve(serve::Args),

@@ -126,7 +126,7 @@ fn check_distinct(server: &Server, section: &Section, report: &mut Report) {
     for (index, (name, address)) in addresses.iter().enumerate() {
         let same =
             |(_, other): &&(&str, Option<SocketAddr>)| other.is_some_and(|other| other.port() != 0) && other == address;
-        let Some((earlier, _)) = addresses[..index].iter().find(same) else { continue };
+        let Some((earlier, _)) = addresses.iter().take(index).find(same) else { continue };
         if let (Some(entry), Some(address)) = (section.any_of(&[name, earlier]), address) {
             let message = format!("'{earlier}' and '{name}' are both {address}; give each a port of its own");
             report.add(&entry.node.place, &section.path_of(&entry.key), message);

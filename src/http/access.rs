@@ -51,13 +51,13 @@ impl From<Response> for Refusal {
     }
 }
 
-fn judge(scope: Scope, request: &Request) -> Result<(), Refusal> {
+fn judge(scope: Scope, request: &Request) -> Result<(), Box<Refusal>> {
     let Some(doors) = request.extensions().get::<Doors>() else { return Ok(()) };
     let refused = match request.extensions().get::<Caller>() {
         Some(Caller::Pod { uid }) => judge_user(&doors.socket, *uid, scope),
         Some(Caller::Network) | None => judge_token(&doors.network, request.headers(), scope),
     };
-    refused.map_or(Ok(()), Err)
+    refused.map_or(Ok(()), |refusal| Err(Box::new(refusal)))
 }
 
 /// Somebody at the Unix socket.

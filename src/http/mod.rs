@@ -84,6 +84,7 @@ pub struct ApiState {
 
 impl ApiState {
     /// `defaults` follow the configuration, and fill in what requests leave open.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of the service, and all differ in type")]
     pub fn new(
         streams: Arc<Streams>,
         defaults: watch::Receiver<StreamDefaults>,

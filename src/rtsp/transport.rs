@@ -175,7 +175,7 @@ impl UdpPair {
         // An error is the echo of a datagram sent before (ICMP): it says nothing about the client.
         let received = ready!(self.rtcp.poll_recv(cx, &mut read));
         let length = received.map_or(0, |()| read.filled().len());
-        Poll::Ready(&buffer[..length])
+        Poll::Ready(buffer.get(..length).unwrap_or_default())
     }
 }
 

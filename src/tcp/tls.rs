@@ -98,7 +98,7 @@ pub struct TlsStream(State);
 
 enum State {
     New(TcpStream, TlsAcceptor),
-    Shaking(Accept<TcpStream>),
+    Shaking(Box<Accept<TcpStream>>),
     Open(Box<server::TlsStream<TcpStream>>),
     Failed,
 }
@@ -126,14 +126,15 @@ impl TlsStream {
                         (State::New(socket, acceptor), Ok(())) => {
                             // What is late waits where it can still be skipped.
                             let unsent = Some(UNSENT_MAX as usize);
-                            State::Shaking(acceptor.acceptor.accept_with(socket, |tls| tls.set_buffer_limit(unsent)))
+                            let accept = acceptor.acceptor.accept_with(socket, |tls| tls.set_buffer_limit(unsent));
+                            State::Shaking(Box::new(accept))
                         }
                         (_, Err(error)) => return Poll::Ready(Err(error)),
                         (other, Ok(())) => other,
                     };
                 }
                 State::Shaking(accept) => {
-                    let shaken = ready!(Pin::new(accept).poll(context));
+                    let shaken = ready!(Pin::new(accept.as_mut()).poll(context));
                     self.0 = State::Failed;
                     self.0 = State::Open(Box::new(shaken?));
                 }

