@@ -254,6 +254,24 @@ fn the_checker_lets_the_innocent_pass() {
     }
 }
 
+/// `make lint` runs clippy; this keeps it told what to deny.
+#[test]
+fn clippy_denies_what_could_panic_and_unsafe_without_a_proof() {
+    let panics = ["unwrap_used", "expect_used", "panic", "indexing_slicing", "unreachable"];
+    for file in ["src/lib.rs", "engine/src/main.rs", "shim/src/lib.rs"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let denied = text.split_once("deny(").and_then(|(_, rest)| rest.split_once(')')).map_or("", |(list, _)| list);
+        let missing = panics.into_iter().find(|lint| !denied.contains(&format!("clippy::{lint}")));
+        assert_eq!(missing, None, "{file} denies {denied}");
+    }
+    for file in ["engine/Cargo.toml", "tests/softva/Cargo.toml"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        for lint in ["undocumented_unsafe_blocks", "multiple_unsafe_ops_per_block", "unsafe_op_in_unsafe_fn"] {
+            assert!(text.contains(&format!("{lint} = \"deny\"")), "{file}: {lint}");
+        }
+    }
+}
+
 #[test]
 fn the_manifest_of_the_main_program_names_no_c_media_code() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
