@@ -13,10 +13,10 @@ install cargo-deny "$deny"
 install cargo-machete "$machete"
 export PATH=$tools/bin:$PATH
 
-cargo deny check licenses sources bans
+cargo deny --workspace check licenses sources bans
 # The database is a git repository elsewhere, which not every machine that builds can reach.
 if cargo deny fetch db 2>/dev/null; then
-    cargo deny check advisories
+    cargo deny --workspace check advisories
 else
     echo "known vulnerabilities were NOT checked: RustSec's database (github.com/rustsec/advisory-db) is out of reach" >&2
 fi

@@ -15,9 +15,20 @@ from pathlib import Path
 CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
 
 
+def cargo(root, *arguments):
+    command = ["cargo", *arguments, "--locked", "--offline"]
+    return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
+
+
 def metadata(root, target):
-    command = ["cargo", "metadata", "--locked", "--offline", "--format-version", "1", "--filter-platform", target]
-    return json.loads(subprocess.run(command, cwd=root, check=True, capture_output=True).stdout)
+    """What `cargo metadata` says, without crates that no feature brings in."""
+    data = json.loads(cargo(root, "metadata", "--format-version", "1", "--filter-platform", target))
+    tree = cargo(root, "tree", "--workspace", "--edges", "all", "--target", target, "--prefix", "none", "--format", "{p}")
+    there = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
+    ids = {package["id"] for package in data["packages"] if (package["name"], f"v{package['version']}") in there}
+    nodes = [dict(node, dependencies=[user for user in node["dependencies"] if user in ids])
+             for node in data["resolve"]["nodes"] if node["id"] in ids]
+    return {"packages": data["packages"], "resolve": {"nodes": nodes}}
 
 
 def permits(expression, allowed):
