@@ -104,6 +104,11 @@ struct Service {
 
 impl Service {
     fn new(url: &str, token_file: Option<&Path>) -> Result<Self> {
+        if url.starts_with("https:") {
+            let message = "this command speaks HTTP without TLS: give --url the address of server.http, such as \
+                           http://127.0.0.1:8080 on the service's own machine";
+            return Err(Error::invalid(message));
+        }
         let bearer = token_file.map(bearer).transpose()?;
         let config = ureq::Agent::config_builder()
             .timeout_connect(Some(PATIENCE))

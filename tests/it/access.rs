@@ -224,6 +224,9 @@ fn the_command_line_shows_its_token() {
     };
     let listed = list(&folder.path().join("tokens"));
     assert!(listed.status.success() && String::from_utf8_lossy(&listed.stdout).contains("clock"), "{listed:?}");
+    let mut encrypted = Command::new(env!("CARGO_BIN_EXE_camshaft"));
+    let encrypted = encrypted.args(["streams", "list", "--url", "https://127.0.0.1:1"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&encrypted.stderr).contains("without TLS: give --url the address of server.http"));
     let viewer = folder.path().join("viewer");
     std::fs::write(&viewer, VIEWER).unwrap();
     let refused = list(&viewer);
