@@ -2,11 +2,15 @@ RUST := 1.91
 # Where rustup puts cargo: sudo and CI often lack it, and Debian's own cargo may be too old.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help demo test bench shim image rust
+.PHONY: help demo test lint clippy supply-chain sanitize miri bench shim image rust
 
 help:
 	@echo 'make demo    two synthetic cameras on http://127.0.0.1:8080, until Ctrl-C'
 	@echo 'make test    the whole test suite'
+	@echo 'make lint    rustfmt and clippy, which holds the code to what no input may reach'
+	@echo 'make supply-chain   licences, sources, double versions, known vulnerabilities, dependencies without a use'
+	@echo 'make sanitize       engine and VA driver under AddressSanitizer; needs a nightly Rust'
+	@echo 'make miri           pure parsers under Miri; needs a nightly Rust with it'
 	@echo 'make shim    the stand-in ffmpeg and ffprobe, static, for any image; says where they are'
 	@echo 'make image   the container image, built with podman, checked, with its SBOM; NAME=camshaft:latest'
 	@echo 'make bench   CPU, memory and latency against ffmpeg, as today; ARGS=--help for its options'
@@ -21,6 +25,25 @@ demo: rust
 test: rust
 	@deploy/bootstrap.sh test
 	@tests/run.sh
+
+lint: rust
+	@deploy/bootstrap.sh build
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+
+# What the programs deny, and no more: for CI.
+clippy: rust
+	cargo clippy --workspace --locked
+
+supply-chain: rust
+	@deploy/supply-chain.sh
+
+sanitize: rust
+	@deploy/bootstrap.sh test
+	@tests/sanitize.sh
+
+miri: rust
+	@tests/miri.sh
 
 bench: rust
 	@deploy/bootstrap.sh test

@@ -181,7 +181,8 @@ impl Admission {
             let room = |cost: &Cost| self.over(&state, cost, &[]).is_none();
             let Some(option) = options.iter().position(room) else { continue };
             let Some(waiting) = state.waiting.remove(&id) else { continue };
-            let grant = self.grant(&mut state, waiting.claimant, waiting.options[option].clone());
+            let Some(cost) = waiting.options.into_iter().nth(option) else { continue };
+            let grant = self.grant(&mut state, waiting.claimant, cost);
             served.push((waiting.admitted, Admitted { option, grant }));
         }
         self.show(&mut state);

@@ -1,5 +1,11 @@
-#![forbid(unsafe_code)]
 //! camshaft
+
+#![forbid(unsafe_code)]
+// Nothing that comes from outside may end the process. Tests may.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
+)]
 
 pub mod admission;
 pub mod auth;

@@ -253,8 +253,9 @@ impl State {
     }
 
     fn trim(&mut self, limits: &RingLimits) {
-        while self.is_over(limits) && self.keyframes.len() > 1 {
-            let second = self.keyframes[1];
+        while self.is_over(limits)
+            && let Some(&second) = self.keyframes.get(1)
+        {
             self.drop_before(second);
         }
         while self.bytes() > limits.hard_bytes && self.entries.len() > 1 {

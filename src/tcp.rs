@@ -1,4 +1,10 @@
-//! The listening side of the servers: how many connections there are, and how long a peer may take nothing.
+//! The listening side of the servers: how many connections there are, how long a peer may take nothing, and TLS.
+
+mod identity;
+mod tls;
+
+pub use identity::{Identity, IdentityError};
+pub use tls::{Inner, TlsAcceptor, TlsStream};
 
 use socket2::SockRef;
 use std::io;

@@ -3,6 +3,12 @@
 //! It is started by `camshaft` with one end of a Unix stream socket as its standard input, learns its role from the
 //! first message on it, and ends when the link does. See `camshaft::link` for the protocol.
 
+// Nothing that comes from outside may end the process. Tests may.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
+)]
+
 mod av;
 mod roles;
 mod sandbox;

@@ -103,16 +103,19 @@ impl<'a> Registers<'a> {
     }
 
     fn call(&self) -> Option<SystemCall> {
-        u32::try_from(self.0.gregs[libc::REG_RAX as usize]).ok().map(SystemCall::new)
+        u32::try_from(*self.0.gregs.get(libc::REG_RAX as usize)?).ok().map(SystemCall::new)
     }
 
     fn argument(&self, index: usize) -> u64 {
-        Self::ARGUMENTS.get(index).map_or(0, |register| self.0.gregs[*register as usize].cast_unsigned())
+        let register = Self::ARGUMENTS.get(index).and_then(|register| self.0.gregs.get(*register as usize));
+        register.map_or(0, |value| value.cast_unsigned())
     }
 
     /// Has the call return this.
     fn answer(&mut self, value: i64) {
-        self.0.gregs[libc::REG_RAX as usize] = value;
+        if let Some(register) = self.0.gregs.get_mut(libc::REG_RAX as usize) {
+            *register = value;
+        }
     }
 }
 

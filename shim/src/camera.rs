@@ -58,9 +58,9 @@ impl Camera {
     /// The body of `POST /v1/streams`.
     pub fn lease(&self) -> Value {
         let mut body = json!({ "source": self.url, "transport": self.transport, "ttl": TTL });
-        if let Some((username, password)) = &self.login {
-            body["username"] = json!(username);
-            body["password"] = json!(password);
+        if let (Some((username, password)), Some(body)) = (&self.login, body.as_object_mut()) {
+            body.insert("username".into(), json!(username));
+            body.insert("password".into(), json!(password));
         }
         body
     }

@@ -262,8 +262,8 @@ impl Answer {
         // A cut-off message is as good as none.
         let _ = self.by_ref().take(HEAD_MAX as u64).read_to_end(&mut body);
         let json: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let text = |name: &str| json["error"][name].as_str().unwrap_or_default().to_owned();
-        Failure::Refused { status, kind: text("kind"), message: text("message") }
+        let text = |name: &str| json.pointer(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Failure::Refused { status, kind: text("/error/kind"), message: text("/error/message") }
     }
 }
 

@@ -8,6 +8,11 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// Nothing that comes from outside may end the process. Tests may.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
+)]
 
 pub mod camera;
 pub mod client;

@@ -26,8 +26,9 @@ pub struct Log {
 impl Log {
     /// As loud as the command wants it; the last `-loglevel` counts.
     pub fn new(words: &[String]) -> Self {
-        let mut levels = words.windows(2).filter(|pair| pair[0] == "-loglevel" || pair[0] == "-v");
-        Self { level: levels.next_back().map_or(Level::Info, |pair| level(&pair[1])) }
+        let options = words.iter().zip(words.iter().skip(1));
+        let mut levels = options.filter(|(option, _)| *option == "-loglevel" || *option == "-v");
+        Self { level: levels.next_back().map_or(Level::Info, |(_, name)| level(name)) }
     }
 
     /// A line, if it is not too quiet for the command. Never holds a URL.

@@ -40,7 +40,10 @@ pub fn ffmpeg() -> ExitCode {
         Decision::Serve(plan) => plan,
         Decision::Delegate(reason) => {
             // Who reads a camera wonders why camshaft doesn't; for files, the real ffmpeg is as expected.
-            let reads_camera = words.windows(2).any(|pair| pair[0] == "-i" && pair[1].starts_with("rtsp://"));
+            let reads_camera = words
+                .iter()
+                .zip(words.iter().skip(1))
+                .any(|(option, value)| option == "-i" && value.starts_with("rtsp://"));
             let level = if reads_camera { Level::Warning } else { Level::Verbose };
             log.say(level, &format!("left to the real ffmpeg: {reason}"));
             return become_real("ffmpeg", &words, log);

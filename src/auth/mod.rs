@@ -1,14 +1,27 @@
 //! Who may call: tokens of a file, each for some of what there is to do.
 //!
 //! HTTP takes a token as bearer (RFC 6750) or as the password of Basic (RFC 7617), RTSP as the password of its digest, with
-//! any user name. What comes over the Unix socket needs none: its directory decides who comes in.
+//! any user name. What comes over the Unix socket needs none: its directory decides who comes in, and the configuration
+//! which users of those.
 
 mod tokens;
+mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 pub use tokens::{Scope, Tokens};
+pub use users::{User, UserRule, Users};
+
+/// How long the answer to a wrong secret takes at least; at most twice that. Guessing is slow then, and who guesses holds
+/// connections, of which there are few.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long this answer to a wrong secret is to take.
+pub fn pause() -> Duration {
+    PAUSE.mul_f64(1.0 + fastrand::f64())
+}
 
 /// Whom a server lets in.
 #[derive(Clone, Debug)]
@@ -19,12 +32,21 @@ pub enum Access {
     Tokens(watch::Receiver<Arc<Tokens>>),
 }
 
+/// Whom each way in lets in.
+#[derive(Clone, Debug)]
+pub struct Doors {
+    /// The ports.
+    pub network: Access,
+    /// The Unix socket.
+    pub socket: Users,
+}
+
 /// What a caller has shown is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// May do it.
     Welcome,
-    /// Has shown nothing.
+    /// Has shown nothing, or is nobody that is known.
     Unknown,
     /// Has shown what is no token.
     Wrong,

@@ -25,6 +25,11 @@ impl Scope {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::MediaRead, Self::StreamsRead, Self::StreamsWrite, Self::Admin];
 
+    /// Whether one of `scopes` covers it.
+    pub fn is_among(self, scopes: &[Self]) -> bool {
+        scopes.contains(&self) || scopes.contains(&Self::Admin)
+    }
+
     /// As it stands in the file.
     pub fn name(self) -> &'static str {
         match self {
@@ -57,7 +62,7 @@ pub struct Token {
 impl Token {
     /// Whether it is for `scope`.
     pub fn covers(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+        scope.is_among(&self.scopes)
     }
 
     /// What `proves` says of the secret.

@@ -80,6 +80,7 @@ fn find(path: Option<PathBuf>) -> Vec<Finding> {
         Wanted::from,
     );
     if let Some(config) = &config {
+        findings.extend(service::certificate(config.server.tls.as_ref()));
         findings.extend(service::addresses(&config.server, std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()));
     }
     findings.extend(Machine::read().findings(&wanted.limits, wanted.streams));

@@ -1,5 +1,6 @@
 //! The commands, one file each. Only this module reads arguments and environment.
 
+#[allow(clippy::indexing_slicing, reason = "a tool for whoever owns the machine, which reads what it made itself")]
 mod bench;
 mod check;
 mod config;
@@ -35,6 +36,7 @@ struct Cli {
 
 /// What each does, and its exit codes, stands with its arguments.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Command {
     Serve(serve::Args),
     Transcode(transcode::Args),

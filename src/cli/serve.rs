@@ -1,15 +1,17 @@
 //! `camshaft serve`: configuration in, streams and servers up, and down again in order.
 
 mod files;
+mod identity;
+mod servers;
 mod tokens;
+mod users;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::ffi::OsString;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -17,21 +19,19 @@ use tokio_util::task::TaskTracker;
 
 use super::check::{Level, Machine};
 use super::logs;
-use crate::auth::Access;
+use crate::auth::Doors;
 use crate::config::{self, Config, Recovery, SandboxMode, StreamDefaults, Workers};
 use crate::error::{Error, Result};
 use crate::events::Events;
-use crate::http::{self, About, AdminState, ApiState, DeliveryOptions, PodListener, RequestObserver, ServerOptions};
 use crate::hw::{BreakerSettings, Devices, Roots};
 use crate::job::Jobs;
 use crate::link::{Programs, Spawner};
 use crate::metrics::Metrics;
 use crate::plan::Policy;
-use crate::rtsp;
 use crate::sandbox::{self, ConfineError};
-use crate::shm::Pool;
 use crate::stream::{Context, Streams};
 pub(super) use files::Files;
+pub(super) use identity::read as read_identity;
 
 /// How long the start waits for the devices' trials; they take some seconds.
 const DEVICES_PATIENCE: Duration = Duration::from_secs(15);
@@ -59,6 +59,7 @@ pub struct Args {
 /// If the configuration is wrong (every mistake is named), an address is taken, or the engine is missing.
 pub fn run(args: Args) -> Result<ExitCode> {
     logs::start(args.log_format, logs::SERVICE);
+    forbid_cores();
     let files = Files::new(args.config);
     let config = files.load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -70,6 +71,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
     // Whatever still blocks a thread must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     Ok(code)
+}
+
+/// Every password of the configuration is in this process's memory, which must not be left in a file.
+fn forbid_cores() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "core files cannot be forbidden: they would hold passwords");
+    }
 }
 
 /// The running service.
@@ -86,7 +95,7 @@ struct Service {
     defaults: watch::Sender<StreamDefaults>,
     ready: watch::Sender<bool>,
     /// Whom the servers let in.
-    access: Access,
+    doors: Doors,
     /// Ends servers and housekeeping.
     cancel: CancellationToken,
     tasks: TaskTracker,
@@ -96,7 +105,8 @@ impl Service {
     async fn start(files: Files, config: Config) -> Result<ExitCode> {
         let signals = Signals::listen()?;
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let access = tokens::access(config.server.token_file.as_deref(), &cancel, &tasks)?;
+        let network = tokens::access(config.server.token_file.as_deref(), &cancel, &tasks)?;
+        let doors = Doors { network, socket: users::users(config.server.unix_users.as_deref())? };
         warn_of_the_machine(&config);
         check_sandbox(&config.workers)?;
         let confinements = config.workers.confinements(&config.limits);
@@ -122,13 +132,12 @@ impl Service {
             metrics,
             events,
             ready,
-            access,
+            doors,
             cancel,
             tasks,
         };
         service.show_policy();
-        let rtsp = service.open_rtsp().await?;
-        let (http, admin) = service.open_servers(is_ready, About::new(rtsp)).await?;
+        let bound = service.open_servers(is_ready).await?;
         service.spawner.prepare_spare().await;
         service.look_for_devices().await;
         service.streams.apply(service.config.streams.clone()).await?;
@@ -136,7 +145,7 @@ impl Service {
         // From before it is ready: a change made the moment after must not be missed.
         let (_watcher, changed) = service.watch_files();
         service.ready.send_replace(true);
-        tracing::info!(%http, %admin, rtsp = rtsp.map(tracing::field::display), "ready");
+        bound.say_ready();
         Ok(service.run(signals, changed).await)
     }
 
@@ -148,75 +157,6 @@ impl Service {
             tracing::warn!("the devices are still being tried; streams start in software");
         }
         self.tasks.spawn(self.devices.clone().watch(self.cancel.clone()));
-    }
-
-    /// Opens both ports and gives their addresses; port 0 of the configuration means any free one.
-    async fn open_servers(&self, ready: watch::Receiver<bool>, about: About) -> Result<(SocketAddr, SocketAddr)> {
-        let limits = &self.config.limits;
-        let delivery = DeliveryOptions {
-            stalled_consumer: limits.stalled_consumer,
-            shutdown: self.cancel.clone(),
-            shared_memory: Pool::new(limits.shm_readers, limits.shm_bytes),
-        };
-        let api = http::api(ApiState::new(
-            self.streams.clone(),
-            self.defaults.subscribe(),
-            self.devices.clone(),
-            delivery,
-            Arc::new(HttpMetrics(self.metrics.clone())),
-            self.events.clone(),
-            self.jobs.clone(),
-            self.access.clone(),
-            about,
-        ));
-        let (metrics, devices) = (self.metrics.clone(), self.devices.clone());
-        let text = move || {
-            devices.show(&metrics);
-            metrics.text()
-        };
-        let admin = http::admin(AdminState::new(ready, Arc::new(text)));
-        if let Some(path) = &self.config.server.unix {
-            self.open_socket(path, api.clone())?;
-        }
-        let http = self.open_server(self.config.server.http, "server.http", api).await?;
-        let admin = self.open_server(self.config.server.admin, "server.admin", admin).await?;
-        Ok((http, admin))
-    }
-
-    /// Opens the port of RTSP, if there is to be one.
-    async fn open_rtsp(&self) -> Result<Option<SocketAddr>> {
-        let Some(address) = self.config.server.rtsp else { return Ok(None) };
-        let (listener, bound) = listen(address, "server.rtsp").await?;
-        let server = rtsp::Server {
-            streams: self.streams.clone(),
-            metrics: self.metrics.clone(),
-            login: self.config.server.rtsp_login.clone(),
-            access: self.access.clone(),
-            limits: self.config.limits.clone(),
-        };
-        self.tasks.spawn(server.serve(listener, self.cancel.clone()));
-        Ok(Some(bound))
-    }
-
-    async fn open_server(&self, address: SocketAddr, key: &str, router: axum::Router) -> Result<SocketAddr> {
-        let (listener, bound) = listen(address, key).await?;
-        self.tasks.spawn(http::serve(listener, router, self.server_options(), self.cancel.clone()));
-        Ok(bound)
-    }
-
-    fn open_socket(&self, path: &Path, router: axum::Router) -> Result<()> {
-        let listener = PodListener::bind(path).map_err(|error| {
-            let path = path.display();
-            let message = format!("cannot listen at {path} (server.unix): its directory must exist and be writable");
-            Error::unavailable(message).with_source(error)
-        })?;
-        self.tasks.spawn(http::serve(listener, router, self.server_options(), self.cancel.clone()));
-        tracing::info!(path = %path.display(), "listening on the Unix socket");
-        Ok(())
-    }
-
-    fn server_options(&self) -> ServerOptions {
-        ServerOptions { stalled_peer: self.config.limits.stalled_consumer, ..ServerOptions::default() }
     }
 
     async fn run(mut self, mut signals: Signals, mut changed: Option<mpsc::Receiver<()>>) -> ExitCode {
@@ -348,27 +288,6 @@ fn check_sandbox(workers: &Workers) -> Result<()> {
             Ok(())
         }
     }
-}
-
-/// Counts HTTP requests.
-struct HttpMetrics(Arc<Metrics>);
-
-impl RequestObserver for HttpMetrics {
-    fn observe(&self, method: &str, route: &str, status: u16, seconds: f64) {
-        self.0.http_requests.with_label_values(&[method, route, &status.to_string()]).inc();
-        self.0.http_seconds.with_label_values(&[route]).observe(seconds);
-    }
-}
-
-/// Listens on the address that the setting `key` gives, and tells which it is.
-async fn listen(address: SocketAddr, key: &str) -> Result<(TcpListener, SocketAddr)> {
-    let refused = |error: std::io::Error| {
-        let message = format!("cannot listen on {address} ({key}): choose another address or end its owner");
-        Error::unavailable(message).with_source(error)
-    };
-    let listener = TcpListener::bind(address).await.map_err(refused)?;
-    let bound = listener.local_addr().map_err(refused)?;
-    Ok((listener, bound))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -104,6 +104,11 @@ struct Service {
 
 impl Service {
     fn new(url: &str, token_file: Option<&Path>) -> Result<Self> {
+        if url.starts_with("https:") {
+            let message = "this command speaks HTTP without TLS: give --url the address of server.http, such as \
+                           http://127.0.0.1:8080 on the service's own machine";
+            return Err(Error::invalid(message));
+        }
         let bearer = token_file.map(bearer).transpose()?;
         let config = ureq::Agent::config_builder()
             .timeout_connect(Some(PATIENCE))
@@ -169,7 +174,7 @@ impl Service {
         }
         let text = answer.body_mut().read_to_string().unwrap_or_default();
         let said = serde_json::from_str::<Value>(&text).ok();
-        let message = said.as_ref().and_then(|said| said["error"]["message"].as_str());
+        let message = said.as_ref().and_then(|said| said.pointer("/error/message")?.as_str());
         Err(Error::unavailable(
             message.map_or_else(|| format!("the service answered {}", answer.status()), str::to_owned),
         ))
@@ -199,16 +204,10 @@ fn table(streams: &Value) -> String {
             Some(codec) => format!("{codec} {}x{}", source["width"], source["height"]),
             None => "-".into(),
         };
-        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-        rows.push([
-            text(&stream["id"]),
-            text(&stream["state"]),
-            picture,
-            text(&stream["accel"]["decode"]),
-            stream["consumers"].to_string(),
-        ]);
+        let text = |at: &str| stream.pointer(at).and_then(Value::as_str).unwrap_or("-").to_owned();
+        rows.push([text("/id"), text("/state"), picture, text("/accel/decode"), stream["consumers"].to_string()]);
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0);
     let widths: [usize; 5] = std::array::from_fn(width);
     let line = |row: &[String; 5]| {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));

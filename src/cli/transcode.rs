@@ -218,7 +218,10 @@ async fn feed(mut source: Box<dyn AsyncRead + Send + Unpin>, input: Arc<Spool>) 
     loop {
         let written = match source.read(&mut buffer).await {
             Ok(0) => return input.end(Ok(())),
-            Ok(length) => input.write(Bytes::copy_from_slice(&buffer[..length])).await.map_err(|error| error.chain()),
+            Ok(length) => {
+                let bytes = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
+                input.write(bytes).await.map_err(|error| error.chain())
+            }
             Err(error) => Err(format!("the input cannot be read: {error}")),
         };
         if let Err(why) = written {

@@ -28,7 +28,7 @@ pub use hardware::{Hardware, Recovery};
 pub use limits::{Limits, PixelRate};
 pub use mistake::{Mistake, Mistakes};
 pub use schema::schema;
-pub use settings::{Config, Credentials, DetectSource, Priority, Server, StreamDefaults, StreamSettings};
+pub use settings::{Config, Credentials, DetectSource, Priority, Server, StreamDefaults, StreamSettings, TlsFiles};
 pub(crate) use source::default_port;
 pub use source::{CameraUrl, FileSource, HttpSource, RtspSource, Source};
 pub use sources::Sources;

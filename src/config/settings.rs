@@ -11,6 +11,7 @@ use super::limits::Limits;
 use super::source::Source;
 use super::sources::Sources;
 use super::workers::Workers;
+use crate::auth::UserRule;
 use crate::media::{RenditionRequest, StreamId, Transport};
 use crate::plan::Policy;
 
@@ -38,10 +39,18 @@ pub struct Server {
     pub http: SocketAddr,
     /// Probes and metrics.
     pub admin: SocketAddr,
+    /// The same as `http` within TLS; `None` for none.
+    pub https: Option<SocketAddr>,
     /// API and media over a Unix socket at this absolute path; `None`: over TCP only.
     pub unix: Option<PathBuf>,
+    /// Who may call over that socket; `None`: whoever may enter its directory.
+    pub unix_users: Option<Vec<UserRule>>,
     /// Media over RTSP; `None` for none.
     pub rtsp: Option<SocketAddr>,
+    /// The same as `rtsp` within TLS; `None` for none.
+    pub rtsps: Option<SocketAddr>,
+    /// What `https` and `rtsps` show of themselves; is there if one of them is.
+    pub tls: Option<TlsFiles>,
     /// What RTSP clients must know; `None` lets everybody in.
     pub rtsp_login: Option<Credentials>,
     /// This node's name, where there are several behind a balancer.
@@ -50,14 +59,27 @@ pub struct Server {
     pub token_file: Option<PathBuf>,
 }
 
+/// Absolute paths of a TLS server's PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate, then those that lead to its authority.
+    pub certificate: PathBuf,
+    /// The key to the first of them.
+    pub key: PathBuf,
+}
+
 impl Default for Server {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Self {
             http: local(8080),
             admin: local(8081),
+            https: None,
             unix: None,
+            unix_users: None,
             rtsp: Some(local(8554)),
+            rtsps: None,
+            tls: None,
             rtsp_login: None,
             node: None,
             token_file: None,

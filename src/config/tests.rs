@@ -3,6 +3,7 @@
 mod detect;
 mod libav;
 mod nodes;
+mod server;
 
 use secrecy::ExposeSecret;
 use std::io;
@@ -190,7 +191,7 @@ streams:
 ";
     insta::assert_snapshot!(load_one(text).unwrap_err(), @"
     c.yaml:2: server.http: must be an IP address with a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080, but it is 'localhost:8080'
-    c.yaml:3: server.prot: unknown key; known are http, admin, rtsp, rtsp_username, rtsp_password, rtsp_password_file, unix, node, token_file, open_to_network
+    c.yaml:3: server.prot: unknown key; known are http, https, admin, rtsp, rtsps, tls_certificate, tls_key, rtsp_username, rtsp_password, rtsp_password_file, unix, unix_users, node, token_file, open_to_network
     c.yaml:4: server.rtsp: must be an IP address with a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080; or off, but it is 'none'
     c.yaml:5: hardware.policy: must be one of prefer-hardware, require-hardware, software, but it is 'fastest'
     c.yaml:5: hardware.device: must be auto, the path of a render node such as /dev/dri/renderD128, or pci:0000:00:02.0, but it is 'renderD128'

@@ -95,10 +95,14 @@ impl Streams {
         let wanted: String = wanted.chars().map(legal).take(50).collect();
         let wanted = wanted.trim_start_matches(['_', '-']);
         let base = if wanted.is_empty() { "camera" } else { wanted };
-        let names = std::iter::once(base.to_owned()).chain((2u32..).map(|n| format!("{base}_{n}")));
-        let mut ids = names.filter_map(|name| name.parse::<StreamId>().ok());
-        ids.find(|id| self.0.iter().all(|stream| stream.id != *id))
-            .unwrap_or_else(|| unreachable!("numbers do not end"))
+        let (mut name, mut number) = (base.to_owned(), 1u64);
+        loop {
+            match name.parse::<StreamId>() {
+                Ok(id) if self.0.iter().all(|stream| stream.id != id) => return id,
+                _ => number += 1,
+            }
+            name = format!("{base}_{number}");
+        }
     }
 
     /// `streams:` in YAML.

@@ -11,12 +11,8 @@ use std::time::Duration;
 
 use super::Caller;
 use super::error::Failure;
-use crate::auth::{Access, Scope, Verdict};
+use crate::auth::{self, Access, Doors, Scope, Users, Verdict};
 use crate::error::{Error, ErrorKind};
-
-/// How long the answer to a wrong token takes at least; at most twice that. Guessing is slow then, and who guesses holds
-/// connections, of which there are few.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Media and pictures.
 pub(super) async fn media(request: Request, next: Next) -> Response {
@@ -36,24 +32,65 @@ pub(super) async fn admin(request: Request, next: Next) -> Response {
 
 async fn admit(scope: Scope, request: Request, next: Next) -> Response {
     if is_foreign(&request) {
-        let message = "a page of another origin asks this: camshaft answers its own pages only";
-        return Failure::from(Error::new(ErrorKind::Forbidden, message)).into_response();
+        return forbidden("a page of another origin asks this: camshaft answers its own pages only".into()).response;
     }
-    // Whoever may enter the socket's directory may call.
-    let pod = request.extensions().get::<Caller>() == Some(&Caller::Pod);
-    let Some(access) = request.extensions().get::<Access>().filter(|_| !pod) else { return next.run(request).await };
-    match access.judge(secret(request.headers()).as_deref(), scope) {
-        Verdict::Welcome => next.run(request).await,
+    let Err(refusal) = judge(scope, &request) else { return next.run(request).await };
+    tokio::time::sleep(refusal.after).await;
+    refusal.response
+}
+
+/// An answer that lets nobody in, and how long it is kept back.
+struct Refusal {
+    after: Duration,
+    response: Response,
+}
+
+impl From<Response> for Refusal {
+    fn from(response: Response) -> Self {
+        Self { after: Duration::ZERO, response }
+    }
+}
+
+fn judge(scope: Scope, request: &Request) -> Result<(), Box<Refusal>> {
+    let Some(doors) = request.extensions().get::<Doors>() else { return Ok(()) };
+    let refused = match request.extensions().get::<Caller>() {
+        Some(Caller::Pod { uid }) => judge_user(&doors.socket, *uid, scope),
+        Some(Caller::Network) | None => judge_token(&doors.network, request.headers(), scope),
+    };
+    refused.map_or(Ok(()), |refusal| Err(Box::new(refusal)))
+}
+
+/// Somebody at the Unix socket.
+fn judge_user(users: &Users, uid: Option<u32>, scope: Scope) -> Option<Refusal> {
+    let who = uid.map_or_else(|| "a user that the kernel does not name".into(), |uid| format!("user {uid}"));
+    match users.judge(uid, scope) {
+        Verdict::Welcome => None,
         Verdict::Forbidden => {
-            let message = format!("this token is not for '{}': the token file says what each is for", scope.name());
-            Failure::from(Error::new(ErrorKind::Forbidden, message)).into_response()
+            Some(forbidden(format!("{who} is not for '{}': server.unix_users says what each is for", scope.name())))
         }
-        Verdict::Unknown => challenge(request.headers(), "a token is needed"),
-        Verdict::Wrong => {
-            tokio::time::sleep(PAUSE.mul_f64(1.0 + fastrand::f64())).await;
-            challenge(request.headers(), "this is no token that is known here")
+        Verdict::Unknown | Verdict::Wrong => {
+            Some(forbidden(format!("{who} may not call here: server.unix_users says who may")))
         }
     }
+}
+
+/// Somebody at a port.
+fn judge_token(access: &Access, headers: &HeaderMap, scope: Scope) -> Option<Refusal> {
+    match access.judge(secret(headers).as_deref(), scope) {
+        Verdict::Welcome => None,
+        Verdict::Forbidden => {
+            Some(forbidden(format!("this token is not for '{}': the token file says what each is for", scope.name())))
+        }
+        Verdict::Unknown => Some(challenge(headers, "a token is needed").into()),
+        Verdict::Wrong => {
+            let response = challenge(headers, "this is no token that is known here");
+            Some(Refusal { after: auth::pause(), response })
+        }
+    }
+}
+
+fn forbidden(message: String) -> Refusal {
+    Failure::from(Error::new(ErrorKind::Forbidden, message)).into_response().into()
 }
 
 fn challenge(headers: &HeaderMap, what: &str) -> Response {

@@ -1,16 +1,17 @@
-//! What the two kinds of listeners differ in: the socket's own settings, and who may be at the other end.
+//! What the kinds of listeners differ in: the socket's own settings, and who may be at the other end.
 
 use axum::serve::Listener;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::tcp;
+use crate::tcp::{self, TlsAcceptor, TlsStream};
 
 /// How a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,10 @@ pub enum Caller {
     /// Over TCP, from anywhere.
     Network,
     /// Over the Unix socket: by somebody who shares its directory, as the containers of a pod do.
-    Pod,
+    Pod {
+        /// The user's number, as the kernel says (unix(7), SO_PEERCRED).
+        uid: Option<u32>,
+    },
 }
 
 /// An accepted connection.
@@ -53,6 +57,20 @@ impl Connection for TcpStream {
     }
 }
 
+impl Connection for TlsStream {
+    fn configure(&self, stalled_peer: Duration) -> io::Result<()> {
+        self.socket().map_or(Ok(()), |socket| tcp::configure(socket, stalled_peer))
+    }
+
+    fn tolerate(&self) -> io::Result<()> {
+        self.socket().map_or(Ok(()), tcp::tolerate)
+    }
+
+    fn caller(&self) -> Caller {
+        Caller::Network
+    }
+}
+
 impl Connection for UnixStream {
     /// A Unix socket holds little, and its peer cannot vanish without the kernel's knowing.
     fn configure(&self, _stalled_peer: Duration) -> io::Result<()> {
@@ -66,7 +84,35 @@ impl Connection for UnixStream {
     }
 
     fn caller(&self) -> Caller {
-        Caller::Pod
+        Caller::Pod { uid: self.peer_cred().ok().map(|peer| peer.uid()) }
+    }
+}
+
+/// Listens for connections within TLS.
+#[derive(Debug)]
+pub struct TlsListener {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl TlsListener {
+    /// Makes TLS of what `listener` accepts.
+    pub fn new(listener: TcpListener, acceptor: TlsAcceptor) -> Self {
+        Self { listener, acceptor }
+    }
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, peer) = Listener::accept(&mut self.listener).await;
+        (self.acceptor.accept(stream), peer)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
     }
 }
 

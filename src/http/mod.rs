@@ -24,7 +24,7 @@ mod upload;
 pub use about::About;
 pub use admin::{AdminState, admin};
 pub use body::DeliveryOptions;
-pub use listener::{Caller, PodListener};
+pub use listener::{Caller, Connection, PodListener, TlsListener};
 pub use server::{ServerOptions, serve};
 
 use axum::error_handling::HandleErrorLayer;
@@ -47,7 +47,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::Access;
+use crate::auth::Doors;
 use crate::config::StreamDefaults;
 use crate::error::{Error, Result};
 use crate::events::Events;
@@ -81,12 +81,13 @@ pub struct ApiState {
     observer: Arc<dyn RequestObserver>,
     events: Arc<Events>,
     jobs: Arc<Jobs>,
-    access: Access,
+    doors: Doors,
     about: About,
 }
 
 impl ApiState {
     /// `defaults` follow the configuration, and fill in what requests leave open.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of the service, and all differ in type")]
     pub fn new(
         streams: Arc<Streams>,
         defaults: watch::Receiver<StreamDefaults>,
@@ -95,10 +96,10 @@ impl ApiState {
         observer: Arc<dyn RequestObserver>,
         events: Arc<Events>,
         jobs: Arc<Jobs>,
-        access: Access,
+        doors: Doors,
         about: About,
     ) -> Self {
-        Self { streams, defaults, devices, delivery, observer, events, jobs, access, about }
+        Self { streams, defaults, devices, delivery, observer, events, jobs, doors, about }
     }
 }
 
@@ -128,7 +129,7 @@ pub fn api(state: ApiState) -> Router {
         .fallback(error::unknown_path)
         .method_not_allowed_fallback(error::unknown_method)
         .layer(Extension(openapi::Descriptions::new(&document)))
-        .layer(Extension(state.access.clone()))
+        .layer(Extension(state.doors.clone()))
         .layer(Extension(dashboard::Dashboard::new()))
         .layer(outermost_first)
         .with_state(state)

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::*;
+use crate::auth::{Access, Users};
 use crate::config::{Limits, Recovery};
 use crate::hw::{BreakerSettings, Roots};
 use crate::job::Jobs;
@@ -71,7 +72,8 @@ fn api_with(observer: Arc<Observed>) -> Router {
         Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits.clone(), recovery);
     let jobs = Jobs::new(spawner, devices.clone(), context.admission.clone(), metrics, limits);
     let streams = Streams::new(Arc::new(context));
-    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs, Access::Open, About::new(None)))
+    let doors = Doors { network: Access::Open, socket: Users::All };
+    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs, doors, About::new(None)))
 }
 
 fn new_api() -> Router {

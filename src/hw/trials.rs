@@ -84,7 +84,7 @@ fn refusals(refused: &[String]) -> String {
     if refused.is_empty() {
         return "what it refuses leaves no trace: set workers.sandbox to off, and report this".into();
     }
-    let named = &refused[..refused.len().min(NAMED)];
+    let named = refused.get(..NAMED).unwrap_or(refused);
     let (paths, calls): (Vec<_>, Vec<_>) = named.iter().partition(|refusal| refusal.contains(' '));
     let paths: Vec<&str> = paths.iter().filter_map(|refusal| Some(refusal.split_once(' ')?.1)).collect();
     let calls: Vec<&str> = calls.into_iter().map(String::as_str).collect();

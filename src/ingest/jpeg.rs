@@ -37,7 +37,7 @@ pub fn facts(jpeg: &[u8]) -> Option<Facts> {
     loop {
         // Any number of fill bytes may stand before a marker.
         let at = rest.iter().position(|byte| *byte != 0xff)?;
-        let (marker, tail) = (rest[at], rest.get(at + 1..)?);
+        let (&marker, tail) = rest.get(at..)?.split_first()?;
         let segment = tail.get(..usize::from(u16::from_be_bytes([*tail.first()?, *tail.get(1)?])))?;
         if at == 0 {
             return None;
@@ -49,7 +49,7 @@ pub fn facts(jpeg: &[u8]) -> Option<Facts> {
             // Other codings, and what comes behind the frame's header.
             0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | START_OF_SCAN => return None,
             _ => {
-                rest = &tail[segment.len().max(2)..];
+                rest = tail.get(segment.len().max(2)..)?;
                 continue;
             }
         };

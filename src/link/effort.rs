@@ -30,7 +30,7 @@ impl Effort {
 
     /// The step's name.
     pub fn name(self) -> &'static str {
-        Self::ALL[self as usize].0
+        Self::ALL.get(self as usize).map_or("", |(name, _)| name)
     }
 
     /// The step that leaves out more, if there is one.

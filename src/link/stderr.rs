@@ -94,7 +94,7 @@ async fn next_line(lines: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
         let end = available.iter().position(|byte| *byte == b'\n');
         let taken = end.unwrap_or(available.len());
         let room = LINE_BYTES.saturating_sub(line.len());
-        line.extend_from_slice(&available[..taken.min(room)]);
+        line.extend_from_slice(available.get(..taken.min(room)).unwrap_or_default());
         lines.consume(taken + usize::from(end.is_some()));
         if end.is_some() {
             return Some(String::from_utf8_lossy(&line).trim_end().to_owned());

@@ -25,15 +25,15 @@ fn invalid(message: impl Into<String>) -> io::Error {
 }
 
 fn check_header(header: &[u8; HEADER]) -> io::Result<Lengths> {
-    let [m0, m1, m2, version, descriptors, ..] = *header;
+    let [m0, m1, m2, version, descriptors, _, _, _, a, b, c, d, e, f, g, h] = *header;
     if [m0, m1, m2] != MAGIC || version != VERSION {
         return Err(invalid(format!("not a link message of version {VERSION}")));
     }
     if descriptors != 0 {
         return Err(invalid("version 1 of the link carries no descriptors"));
     }
-    let length = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize;
-    let lengths = Lengths { meta: length(8), payload: length(12) };
+    let length = |bytes| u32::from_le_bytes(bytes) as usize;
+    let lengths = Lengths { meta: length([a, b, c, d]), payload: length([e, f, g, h]) };
     if lengths.meta > MAX_META || lengths.payload > MAX_PAYLOAD {
         return Err(invalid(format!("message of {} + {} bytes is over the limit", lengths.meta, lengths.payload)));
     }
@@ -46,10 +46,11 @@ fn head<M: Serialize>(message: &M, payload: usize) -> io::Result<Vec<u8>> {
     if meta > MAX_META || payload > MAX_PAYLOAD {
         return Err(invalid(format!("message of {meta} + {payload} bytes is over the limit")));
     }
-    out[..3].copy_from_slice(&MAGIC);
-    out[3] = VERSION;
-    out[8..12].copy_from_slice(&(meta as u32).to_le_bytes());
-    out[12..16].copy_from_slice(&(payload as u32).to_le_bytes());
+    let [m0, m1, m2] = MAGIC;
+    let ([a, b, c, d], [e, f, g, h]) = ((meta as u32).to_le_bytes(), (payload as u32).to_le_bytes());
+    if let Some(header) = out.first_chunk_mut::<HEADER>() {
+        *header = [m0, m1, m2, VERSION, 0, 0, 0, 0, a, b, c, d, e, f, g, h];
+    }
     Ok(out)
 }
 
@@ -72,9 +73,6 @@ pub fn send<M: Serialize>(writer: &mut impl Write, message: &M, payload: &[u8]) 
             Ok(written) => IoSlice::advance_slices(&mut rest, written),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
-        }
-        while rest.first().is_some_and(|slice| slice.is_empty()) {
-            rest = &mut rest[1..];
         }
     }
     Ok(())

@@ -66,7 +66,7 @@ pub fn is_intra(access_unit: &[u8]) -> Option<bool> {
 
 /// What follows the first start code of this kind.
 fn after_start_code(bytes: &[u8], is_wanted: impl Fn(u8) -> bool) -> Option<&[u8]> {
-    let at = bytes.windows(4).position(|four| four[..3] == [0, 0, 1] && is_wanted(four[3]))?;
+    let at = bytes.windows(4).position(|four| matches!(four, [0, 0, 1, code] if is_wanted(*code)))?;
     bytes.get(at + 4..)
 }
 

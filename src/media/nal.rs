@@ -62,8 +62,8 @@ pub fn units(access_unit: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (length, tail) = rest.split_first_chunk::<4>()?;
         let length = u32::from_be_bytes(*length) as usize;
-        let unit = tail.get(..length)?;
-        rest = &tail[length..];
+        let (unit, tail) = tail.split_at_checked(length)?;
+        rest = tail;
         Some(unit)
     })
 }
@@ -86,14 +86,14 @@ pub fn is_well_formed(access_unit: &[u8]) -> bool {
 pub fn annexb_units(stream: &[u8]) -> Vec<&[u8]> {
     let mut starts = Vec::new();
     let mut at = 0;
-    while let Some(found) = find_start(&stream[at..]) {
+    while let Some(found) = stream.get(at..).and_then(find_start) {
         starts.push(at + found);
         at += found + 3;
     }
     let mut units = Vec::with_capacity(starts.len());
     for (index, &start) in starts.iter().enumerate() {
         let end = starts.get(index + 1).copied().unwrap_or(stream.len());
-        let mut unit = &stream[start + 3..end];
+        let mut unit = stream.get(start + 3..end).unwrap_or_default();
         while let [head @ .., 0] = unit {
             unit = head;
         }

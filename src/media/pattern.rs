@@ -52,7 +52,7 @@ impl Painter {
         out.clear();
         out.extend_from_slice(&self.scene);
         let (width, height) = (self.size.width as usize, self.size.height as usize);
-        let luma = &mut out[..width * height];
+        let luma = out.get_mut(..width * height).unwrap_or_default();
         let code = encode(number & MAX_NUMBER);
         for row in 0..ROWS {
             for column in 0..COLUMNS {
@@ -142,7 +142,7 @@ fn hash(value: u32) -> u32 {
 
 fn fill(luma: &mut [u8], stride: usize, (left, top, right, bottom): (usize, usize, usize, usize), shade: u8) {
     for row in luma.chunks_exact_mut(stride).take(bottom).skip(top) {
-        row[left.min(stride)..right.min(stride)].fill(shade);
+        row.get_mut(left.min(stride)..right.min(stride)).unwrap_or_default().fill(shade);
     }
 }
 

@@ -66,7 +66,7 @@ impl SoundSpec {
     /// The same, of sound at that rate in as many channels.
     pub fn aac_of(sample_rate: u32, channels: u16) -> Self {
         let fitting = AAC_RATES.iter().find(|(rate, _)| *rate >= sample_rate);
-        let sample_rate = fitting.unwrap_or(&AAC_RATES[AAC_RATES.len() - 1]).0;
+        let sample_rate = fitting.or(AAC_RATES.last()).map_or(sample_rate, |(rate, _)| *rate);
         Self { coding: SoundCoding::Aac, sample_rate, channels: channels.clamp(1, 2) }
     }
 

@@ -2,12 +2,11 @@
 
 use bytes::BytesMut;
 use rtsp_types::{Method, Request, Response, StatusCode, headers};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
@@ -17,19 +16,53 @@ use super::reply::respond;
 use super::requests::Requests;
 use super::rtp::is_rtcp;
 use super::session::{Event, Session};
+use super::transport::Carrier;
 use super::wire::{Inbound, Incoming, Refusal};
 use crate::error::Error;
+use crate::tcp::TlsAcceptor;
 
 /// Wrong passwords on one connection.
 const WRONG_LOGINS_MAX: u32 = 3;
 /// For a last word to a client that may not listen.
 const FAREWELL: Duration = Duration::from_millis(200);
 
+/// What a connection reads from.
+type Reading = Box<dyn AsyncRead + Send + Unpin>;
+/// What it writes to.
+type Writing = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// An accepted connection, plain or within TLS.
+pub struct Wire {
+    read: Reading,
+    write: Writing,
+    carrier: Carrier,
+    local: IpAddr,
+    peer: IpAddr,
+}
+
+impl Wire {
+    /// Takes over a connection; `None` if the client is gone already.
+    pub fn new(stream: TcpStream, peer: SocketAddr, tls: Option<&TlsAcceptor>) -> Option<Self> {
+        let (local, peer) = (stream.local_addr().ok()?.ip(), peer.ip());
+        let (read, write, carrier): (Reading, Writing, _) = match tls {
+            None => {
+                let (read, write) = stream.into_split();
+                (Box::new(read), Box::new(write), Carrier::Plain)
+            }
+            Some(tls) => {
+                let (read, write) = tokio::io::split(tls.accept(stream));
+                (Box::new(read), Box::new(write), Carrier::Tls)
+            }
+        };
+        Some(Self { read, write, carrier, local, peer })
+    }
+}
+
 /// A client's connection.
 pub struct Connection {
     requests: Requests,
-    incoming: Incoming<OwnedReadHalf>,
-    outgoing: OwnedWriteHalf,
+    incoming: Incoming<Reading>,
+    outgoing: Writing,
     /// When the client last gave a sign of life.
     heard: Instant,
 }
@@ -67,13 +100,11 @@ impl From<Error> for End {
 }
 
 impl Connection {
-    /// Takes over a connection; `None` if the client is gone already.
-    pub fn new(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) -> Option<Self> {
-        let local = stream.local_addr().ok()?;
-        let (read, outgoing) = stream.into_split();
-        let incoming = Incoming::new(read, server.limits.rtsp_message as usize);
-        let requests = Requests::new(server, local.ip(), peer.ip());
-        Some(Self { requests, incoming, outgoing, heard: Instant::now() })
+    /// A client who has said nothing yet.
+    pub fn new(server: Arc<Server>, wire: Wire) -> Self {
+        let incoming = Incoming::new(wire.read, server.limits.rtsp_message as usize);
+        let requests = Requests::new(server, wire.carrier, wire.local, wire.peer);
+        Self { requests, incoming, outgoing: wire.write, heard: Instant::now() }
     }
 
     /// Serves the client until either side ends it, or `shutdown`.
@@ -173,15 +204,21 @@ impl Connection {
             match tokio::time::timeout(stalled, self.outgoing.write(bytes)).await {
                 Ok(Ok(0) | Err(_)) => return Err(End::Gone),
                 Ok(Ok(taken)) => bytes = bytes.get(taken..).unwrap_or_default(),
-                Err(_) => {
-                    if let Some(session) = self.requests.session() {
-                        session.note_stalled();
-                    }
-                    return Err(End::Fault("stalled", None));
-                }
+                Err(_) => return Err(self.stalled()),
             }
         }
-        Ok(())
+        // TLS keeps what it has sealed until the client takes it.
+        match tokio::time::timeout(stalled, self.outgoing.flush()).await {
+            Ok(flushed) => flushed.map_err(|_| End::Gone),
+            Err(_) => Err(self.stalled()),
+        }
+    }
+
+    fn stalled(&mut self) -> End {
+        if let Some(session) = self.requests.session() {
+            session.note_stalled();
+        }
+        End::Fault("stalled", None)
     }
 
     /// Counts the end, and tells the client what can still be told.

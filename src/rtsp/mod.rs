@@ -25,8 +25,8 @@ use crate::auth::Access;
 use crate::config::{Credentials, Limits};
 use crate::metrics::Metrics;
 use crate::stream::Streams;
-use crate::tcp::Listener;
-use connection::Connection;
+use crate::tcp::{Listener, TlsAcceptor};
+use connection::{Connection, Wire};
 
 /// What the server works with.
 #[derive(Debug)]
@@ -44,9 +44,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves until `shutdown`; then says goodbye to every client and returns.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
-        let server = Arc::new(self);
+    /// Serves until `shutdown`, within TLS if there is `tls`; then says goodbye to every client and returns.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Option<TlsAcceptor>, shutdown: CancellationToken) {
+        let server = self;
         let limits = &server.limits;
         let mut listener = Listener::new(listener, limits.rtsp_connections as usize, limits.stalled_consumer);
         let mut connections = JoinSet::new();
@@ -57,10 +57,9 @@ impl Server {
                 () = shutdown.cancelled() => break,
             };
             let (server, shutdown) = (server.clone(), shutdown.clone());
+            let Some(wire) = Wire::new(stream, peer, tls.as_ref()) else { continue };
             connections.spawn(async move {
-                if let Some(connection) = Connection::new(server, stream, peer) {
-                    connection.run(shutdown).await;
-                }
+                Connection::new(server, wire).run(shutdown).await;
                 drop(place);
             });
         }

@@ -11,13 +11,15 @@ use super::presentation::{sdp, tracks};
 use super::reply::{METHODS, Refused, respond};
 use super::session::{Presentation, Session};
 use super::target::{Target, aggregate_url};
-use super::transport::Asked;
+use super::transport::{Asked, Carrier};
+use crate::auth;
 
 type Answer = Result<Response<Vec<u8>>, Refused>;
 
 /// What one connection asks for, and what has come of it. A session lives and dies with its connection.
 pub struct Requests {
     server: Arc<Server>,
+    carrier: Carrier,
     local: IpAddr,
     peer: IpAddr,
     nonce: String,
@@ -28,8 +30,8 @@ pub struct Requests {
 
 impl Requests {
     /// Of a client at `peer` who reached this host as `local`.
-    pub fn new(server: Arc<Server>, local: IpAddr, peer: IpAddr) -> Self {
-        Self { server, local, peer, nonce: secret_name(), wrong_logins: 0, described: None, session: None }
+    pub fn new(server: Arc<Server>, carrier: Carrier, local: IpAddr, peer: IpAddr) -> Self {
+        Self { server, carrier, local, peer, nonce: secret_name(), wrong_logins: 0, described: None, session: None }
     }
 
     /// The server.
@@ -63,7 +65,7 @@ impl Requests {
     async fn dispatch(&mut self, request: &Request<Vec<u8>>) -> Answer {
         check_form(request)?;
         if *request.method() != Method::Options {
-            self.check_login(request)?;
+            self.check_login(request).await?;
         }
         self.check_session(request)?;
         match request.method() {
@@ -86,7 +88,7 @@ impl Requests {
         }
     }
 
-    fn check_login(&mut self, request: &Request<Vec<u8>>) -> Result<(), Refused> {
+    async fn check_login(&mut self, request: &Request<Vec<u8>>) -> Result<(), Refused> {
         let Some(challenge) = Challenge::new(self.server.login.as_ref(), &self.server.access, &self.nonce) else {
             return Ok(());
         };
@@ -94,12 +96,16 @@ impl Requests {
         if given.is_some_and(|given| challenge.is_met(request.method().into(), given.as_str())) {
             return Ok(());
         }
-        self.wrong_logins += u32::from(given.is_some());
+        let header = challenge.header();
+        if given.is_some() {
+            self.wrong_logins += 1;
+            tokio::time::sleep(auth::pause()).await;
+        }
         let refused = Refused::new(
             StatusCode::Unauthorized,
             "a password is needed: server.rtsp_password, or a token with any user name",
         );
-        Err(refused.with(headers::WWW_AUTHENTICATE, challenge.header()))
+        Err(refused.with(headers::WWW_AUTHENTICATE, header))
     }
 
     /// A session that is named must be this connection's.
@@ -162,9 +168,14 @@ impl Requests {
             }
         };
         let transport = request.header(&headers::TRANSPORT).map(|transport| transport.as_str());
-        let Some(asked) = transport.and_then(|transport| Asked::choose(transport, self.peer)) else {
-            let message = "served are RTP/AVP/TCP;interleaved=0-1 and RTP/AVP;unicast;client_port=N-M, from port 1024 on, \
-                to the client itself";
+        let Some(asked) = transport.and_then(|transport| Asked::choose(transport, self.carrier, self.peer)) else {
+            let message = match self.carrier {
+                Carrier::Plain => {
+                    "served are RTP/AVP/TCP;interleaved=0-1 and RTP/AVP;unicast;client_port=N-M, from port 1024 on, to \
+                     the client itself"
+                }
+                Carrier::Tls => "served is RTP/AVP/TCP;interleaved=0-1: datagrams would leave TLS",
+            };
             return Err(Refused::new(StatusCode::UnsupportedTransport, message));
         };
         let mut session = self.session.take().unwrap_or_else(|| Session::new(secret_name(), presentation));
@@ -234,7 +245,8 @@ fn check_form(request: &Request<Vec<u8>>) -> Result<(), Refused> {
 }
 
 fn url_of(request: &Request<Vec<u8>>) -> Result<&Url, Refused> {
-    let url = request.request_uri().filter(|url| url.scheme() == "rtsp" && url.has_host());
+    let is_ours = |url: &&Url| ["rtsp", "rtsps"].contains(&url.scheme()) && url.has_host();
+    let url = request.request_uri().filter(is_ours);
     url.ok_or_else(|| Refused::new(StatusCode::BadRequest, "a URL here is rtsp://host/STREAM"))
 }
 

@@ -254,7 +254,7 @@ impl Session {
         let is_its = |channel: &&mut Channel| tracks.get(channel.index).is_some_and(|info| info.track == track);
         let Some(channel) = self.channels.iter_mut().find(is_its) else { return Ok(()) };
         let sets = match unit {
-            Unit::Packet(packet) if !tracks[channel.index].carries(packet) => {
+            Unit::Packet(packet) if tracks.get(channel.index).is_some_and(|info| !info.carries(packet)) => {
                 return match track {
                     Track::Video => Err(Error::unavailable("the camera changed its codec")),
                     // The picture goes on without.

@@ -11,6 +11,15 @@ const PAIR_ATTEMPTS: usize = 32;
 /// Ports below are the system's: nobody receives RTP there, and media must not be aimed at whatever listens.
 const FIRST_CLIENT_PORT: u16 = 1024;
 
+/// What a client's requests come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// TCP.
+    Plain,
+    /// TLS over TCP, which no media leaves.
+    Tls,
+}
+
 /// What a client asks for, as far as it is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -25,8 +34,9 @@ impl Asked {
     /// itself and nobody else, for playing.
     ///
     /// Read here, because `rtsp-types` 0.1 panics on a lone quotation mark.
-    pub fn choose(header: &str, peer: IpAddr) -> Option<Self> {
-        header.split(',').find_map(|entry| Self::read(entry, peer))
+    pub fn choose(header: &str, carrier: Carrier, peer: IpAddr) -> Option<Self> {
+        let is_served = |asked: &Self| carrier == Carrier::Plain || matches!(asked, Self::Interleaved(_));
+        header.split(',').filter_map(|entry| Self::read(entry, peer)).find(is_served)
     }
 
     fn read(entry: &str, peer: IpAddr) -> Option<Self> {
@@ -165,7 +175,7 @@ impl UdpPair {
         // An error is the echo of a datagram sent before (ICMP): it says nothing about the client.
         let received = ready!(self.rtcp.poll_recv(cx, &mut read));
         let length = received.map_or(0, |()| read.filled().len());
-        Poll::Ready(&buffer[..length])
+        Poll::Ready(buffer.get(..length).unwrap_or_default())
     }
 }
 
@@ -176,7 +186,7 @@ mod tests {
     #[test]
     fn the_first_entry_that_can_be_served_is_taken() {
         let peer: IpAddr = "192.0.2.7".parse().unwrap();
-        let choose = |header| Asked::choose(header, peer);
+        let choose = |header| Asked::choose(header, Carrier::Plain, peer);
         assert_eq!(choose("RTP/AVP/TCP;unicast;interleaved=2-3"), Some(Asked::Interleaved(Some((2, 3)))));
         assert_eq!(choose("RTP/AVP/TCP;unicast"), Some(Asked::Interleaved(None)));
         assert_eq!(choose("RTP/AVP;unicast;client_port=5000-5001;mode=play"), Some(Asked::Udp(5000, 5001)));
@@ -184,6 +194,10 @@ mod tests {
         assert_eq!(choose("RTP/AVP;client_port=5000;destination=192.0.2.7"), Some(Asked::Udp(5000, 5001)));
         let mixed = "RTP/SAVP;unicast;client_port=4-5,RTP/AVP;multicast;client_port=5000,RTP/AVP/TCP;interleaved=0-1";
         assert_eq!(choose(mixed), Some(Asked::Interleaved(Some((0, 1)))));
+        // What comes within TLS is answered there.
+        let within = |header| Asked::choose(header, Carrier::Tls, peer);
+        assert_eq!(within("RTP/AVP;unicast;client_port=5000-5001"), None);
+        assert_eq!(within("RTP/AVP;client_port=5000,RTP/AVP/TCP"), Some(Asked::Interleaved(None)));
     }
 
     #[test]
@@ -206,7 +220,7 @@ mod tests {
             "\"",
             "",
         ] {
-            assert_eq!(Asked::choose(header, peer), None, "{header}");
+            assert_eq!(Asked::choose(header, Carrier::Plain, peer), None, "{header}");
         }
     }
 }

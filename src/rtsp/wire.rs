@@ -114,12 +114,13 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
     /// Whether the buffer begins with a whole head; looks at each byte once, however it trickles in.
     fn has_head(&mut self) -> Result<bool, Refusal> {
         let from = self.searched.saturating_sub(HEAD_END.len() - 1);
-        let found = self.buffer[from..].windows(HEAD_END.len()).position(|window| window == HEAD_END);
+        let searched = self.buffer.get(from..).unwrap_or_default();
+        let found = searched.windows(HEAD_END.len()).position(|window| window == HEAD_END);
         let Some(found) = found else {
             self.searched = self.buffer.len();
             return if self.buffer.len() > self.message_max { Err(Refusal::TooLarge) } else { Ok(false) };
         };
-        let head = &self.buffer[..from + found];
+        let head = self.buffer.get(..from + found).unwrap_or_default();
         let lines = head.windows(2).filter(|window| window == b"\r\n").count();
         if head.len() > self.message_max || lines > HEADERS_MAX { Err(Refusal::TooLarge) } else { Ok(true) }
     }

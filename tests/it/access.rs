@@ -112,6 +112,88 @@ fn a_page_of_another_origin_changes_nothing() {
     assert_eq!(post(server.url("").trim_end_matches('/')), 400, "its own page gets as far as the body");
 }
 
+/// Programs that a test runs as somebody else; `None` where it may not.
+fn as_user(uid: &str) -> Option<Command> {
+    let as_user = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", uid, "--regid", uid, "--clear-groups", "--"]);
+        command
+    };
+    let may = as_user().arg("true").output().expect("setpriv runs: `make test` installs it");
+    may.status.success().then(as_user)
+}
+
+#[test]
+fn the_unix_socket_lets_in_the_users_that_are_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let own = rustix::process::getuid().as_raw();
+    let users = format!("['{own}', '54321 streams:read media:read', 'nobody media:read']");
+    let yaml = Camshaft::yaml("", "  clock: { source: 'test:?width=160&height=90&fps=5' }").replacen(
+        "server: {",
+        &format!("server: {{ unix_users: {users},"),
+        1,
+    );
+    std::fs::write(dir.path().join("camshaft.yaml"), yaml).unwrap();
+    let server = Camshaft::start_in(dir);
+    let socket = server.socket();
+    let socket = socket.to_str().unwrap();
+    assert_eq!(curl(&["--unix-socket", socket], "http://pod/v1/streams").0, 200, "its own user is listed");
+    let nobody = command_output("id", &["-u", "nobody"]);
+    let nobody = String::from_utf8(nobody).unwrap().trim().to_owned();
+    for (uid, method, path, expected, said) in [
+        ("54321", "GET", "/v1/streams", 200, "clock"),
+        ("54321", "GET", "/v1/streams/clock/frame.jpg", 200, ""),
+        ("54321", "DELETE", "/v1/streams/clock", 403, "user 54321 is not for 'streams:write': server.unix_users"),
+        (&nobody, "GET", "/v1/streams/clock/frame.jpg", 200, ""),
+        (&nobody, "GET", "/v1/streams", 403, "is not for 'streams:read': server.unix_users"),
+        ("54322", "GET", "/v1/streams", 403, "user 54322 may not call here: server.unix_users says who may"),
+        ("54322", "GET", "/v1/streams/clock/live.mjpeg", 403, "user 54322 may not call here"),
+        ("54322", "POST", "/v1/transcode", 403, "user 54322 may not call here"),
+        ("54322", "GET", "/openapi.json", 200, "camshaft"),
+    ] {
+        let Some(mut command) = as_user(uid) else {
+            return eprintln!("this user cannot become another: others at the socket are not tested");
+        };
+        let url = format!("http://pod{path}");
+        command.args(["curl", "-s", "--max-time", "20", "-X", method, "--unix-socket", socket]);
+        let output = command.args(["-w", "\n%{http_code}", &url]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.ends_with(&format!("\n{expected}")) && text.contains(said), "{uid} {path}: {text}");
+    }
+}
+
+#[test]
+fn a_name_that_nobody_has_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("camshaft.yaml");
+    let socket = dir.path().join("c.sock");
+    std::fs::write(&config, format!("server: {{ unix: {}, unix_users: [frigat-e] }}", socket.display())).unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_camshaft")).args(["serve", "--config"]).arg(&config).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("server.unix_users: /etc/passwd has no user 'frigat-e'"),
+        "{said}"
+    );
+}
+
+#[test]
+fn no_other_origin_is_allowed_anything() {
+    let server = Camshaft::start("  clock: { source: 'test:?width=160&height=90&fps=5' }");
+    let preflight = ["-X", "OPTIONS", "-H", "Access-Control-Request-Method: PUT"];
+    let origin = ["-H", "Origin: http://evil.example"];
+    for path in ["/", "/v1/streams", "/v1/streams/clock", "/v1/streams/clock/frame.jpg", "/openapi.json", "/none"] {
+        for arguments in [&preflight[..], &[], &["-X", "PUT", "-d", "{}"]] {
+            let (status, seen) =
+                curl(&[arguments, &origin, &["-o", "/dev/null", "-D", "-"]].concat(), &server.url(path));
+            assert!(!seen.to_lowercase().contains("access-control-"), "{arguments:?} {path}: {status} {seen}");
+        }
+    }
+    let (_, seen) = curl(&[&origin[..], &["-o", "/dev/null"]].concat(), &server.admin_url("/metrics"));
+    assert!(!seen.to_lowercase().contains("access-control-"), "{seen}");
+}
+
 #[test]
 fn rtsp_takes_a_token_for_media_as_password() {
     let folder = tempfile::tempdir().unwrap();
@@ -123,7 +205,9 @@ fn rtsp_takes_a_token_for_media_as_password() {
     let open = probe(&format!("anybody:{VIEWER}@"));
     assert!(open.status.success(), "{}", String::from_utf8_lossy(&open.stderr));
     for login in [String::new(), format!("anybody:{MAKER}@"), "anybody:s3cret-canary-wrong@".into()] {
+        let asked = std::time::Instant::now();
         let refused = probe(&login);
+        assert!(login.is_empty() || asked.elapsed().as_millis() >= 500, "guessing is slow: {:?}", asked.elapsed());
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(!refused.status.success() && said.contains("401"), "'{login}': {said}");
     }
@@ -140,6 +224,9 @@ fn the_command_line_shows_its_token() {
     };
     let listed = list(&folder.path().join("tokens"));
     assert!(listed.status.success() && String::from_utf8_lossy(&listed.stdout).contains("clock"), "{listed:?}");
+    let mut encrypted = Command::new(env!("CARGO_BIN_EXE_camshaft"));
+    let encrypted = encrypted.args(["streams", "list", "--url", "https://127.0.0.1:1"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&encrypted.stderr).contains("without TLS: give --url the address of server.http"));
     let viewer = folder.path().join("viewer");
     std::fs::write(&viewer, VIEWER).unwrap();
     let refused = list(&viewer);

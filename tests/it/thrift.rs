@@ -53,7 +53,7 @@ fn keyframes_alone_cost_keyframes_alone() {
     let mut numbers = Vec::new();
     let rate = rate(decoded, || numbers = keyframes.numbers(4));
     assert!(rate < 3.0, "{rate:.1} a second were decoded");
-    assert!(first % 25 == 0 && numbers.iter().all(|number| number % 25 == 0), "{first}, {numbers:?}");
+    assert!(first.is_multiple_of(25) && numbers.iter().all(|number| number.is_multiple_of(25)), "{first}, {numbers:?}");
 
     // The newest picture is still to be had, and it is not the keyframe.
     let still = |_: &Camshaft| {

@@ -227,12 +227,12 @@ impl Contents {
 
 /// Writes `prefix`, then `access_unit` with start codes in place of its lengths; both take 4 bytes, so nothing moves.
 fn write_annexb(out: &mut [u8], prefix: &[u8], access_unit: &[u8]) {
-    let (head, body) = out.split_at_mut(prefix.len());
+    let (head, mut body) = out.split_at_mut(prefix.len());
     head.copy_from_slice(prefix);
     body.copy_from_slice(access_unit);
-    let mut at = 0;
     for unit in nal::units(access_unit) {
-        body[at..at + START_CODE.len()].copy_from_slice(&START_CODE);
-        at += START_CODE.len() + unit.len();
+        let Some((length, tail)) = body.split_first_chunk_mut() else { return };
+        *length = START_CODE;
+        body = tail.get_mut(unit.len()..).unwrap_or_default();
     }
 }

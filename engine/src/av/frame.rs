@@ -347,12 +347,13 @@ impl Frame {
         let (luma, chroma) = picture.split_at(width * height);
         let (blue, red) = chroma.split_at(chroma.len() / 2);
         let frame = self.get();
-        for (index, plane) in [luma, blue, red].into_iter().enumerate() {
+        let planes = [luma, blue, red].into_iter().zip(frame.data).zip(frame.linesize);
+        for (index, ((plane, data), stride)) in planes.enumerate() {
             let (width, height) = if index == 0 { (width, height) } else { (width.div_ceil(2), height.div_ceil(2)) };
             let (row, rows) = (width as c_int, height as c_int);
             // SAFETY: the plane has `rows` rows of at least `row` bytes in the frame, and exactly as many in `plane`.
             unsafe {
-                ffi::av_image_copy_plane(frame.data[index], frame.linesize[index], plane.as_ptr(), row, row, rows);
+                ffi::av_image_copy_plane(data, stride, plane.as_ptr(), row, row, rows);
             }
         }
         Ok(())

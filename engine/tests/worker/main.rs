@@ -1,6 +1,7 @@
 //! The engine through its front door: the real program on a socket pair, as `camshaft` runs it.
 
 mod camera;
+mod device;
 mod effort;
 mod life;
 mod renditions;

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use super::Finding;
-use crate::config::{Config, SandboxMode, Server};
+use crate::cli::serve::read_identity;
+use crate::config::{Config, SandboxMode, Server, TlsFiles};
 use crate::error::Result;
 use crate::sandbox::{self, ConfineError};
 
@@ -27,6 +29,23 @@ pub fn configuration(path: &Path, loaded: Result<Config>, findings: &mut Vec<Fin
     }
 }
 
+/// Who renews certificates by itself has done so by now, all of them that run for a month or longer.
+const SOON: Duration = Duration::from_secs(7 * 86_400);
+
+/// Whether the TLS servers have something to show.
+pub fn certificate(files: Option<&TlsFiles>) -> Option<Finding> {
+    const SUBJECT: &str = "certificate";
+    Some(match read_identity(files?) {
+        Err(error) => Finding::problem(SUBJECT, error.chain()),
+        Ok(identity) => {
+            let left = identity.not_after().duration_since(SystemTime::now()).unwrap_or_default();
+            let days = left.as_secs() / 86_400;
+            let message = format!("{} counts for {days} more days", files?.certificate.display());
+            if left < SOON { Finding::warning(SUBJECT, message + ": renew it") } else { Finding::ok(SUBJECT, message) }
+        }
+    })
+}
+
 /// In a pod, loopback addresses are the pod's own: neither the kubelet's probes nor a Service reach them.
 pub fn addresses(server: &Server, in_pod: bool) -> Vec<Finding> {
     let is_hidden = |address: SocketAddr| in_pod && address.ip().is_loopback();
@@ -39,7 +58,8 @@ pub fn addresses(server: &Server, in_pod: bool) -> Vec<Finding> {
         );
         findings.push(Finding::problem("addresses", message));
     }
-    for (key, address) in [("http", Some(server.http)), ("rtsp", server.rtsp)] {
+    let others = [("https", server.https), ("rtsp", server.rtsp), ("rtsps", server.rtsps)];
+    for (key, address) in [("http", Some(server.http))].into_iter().chain(others) {
         let Some(address) = address.filter(|address| is_hidden(*address)) else { continue };
         let message = format!(
             "server.{key} is {address}: reached from this pod only; for a Service set CAMSHAFT_SERVER_{}=0.0.0.0:{}",

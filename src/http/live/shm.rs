@@ -62,7 +62,7 @@ pub(in crate::http) async fn open(
     let id = stream_id(&id)?;
     let container = Container::Pictures(PictureContainer::Shm);
     let LiveRequest { media, slots, .. } = LiveRequest::parse(container.extension(), query.as_deref())?;
-    if caller != Caller::Pod {
+    if caller == Caller::Network {
         let message = "live.shm passes memory on, which works over the Unix socket (server.unix) only: ask there, or take \
                        live.raw here";
         return Err(Error::new(ErrorKind::Impossible, message).into());

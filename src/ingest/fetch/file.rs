@@ -59,7 +59,7 @@ async fn send_forever(file: &mut File, container: Container, link: &mut OwnedWri
                 Ok(0) => break,
                 Ok(length) => {
                     total += length;
-                    send_async(link, &FromWorker::Bytes, &chunk[..length]).await?;
+                    send_async(link, &FromWorker::Bytes, chunk.get(..length).unwrap_or_default()).await?;
                 }
                 Err(error) => return Ok(failed("read", error)),
             }

@@ -65,7 +65,7 @@ impl Multipart {
                 State::Unsized { searched } => {
                     let boundary = self.boundary.clone().unwrap_or_default();
                     let from = searched.saturating_sub(boundary.len());
-                    match find(&self.buffer[from..], &boundary).map(|at| from + at) {
+                    match find(self.buffer.get(from..).unwrap_or_default(), &boundary).map(|at| from + at) {
                         Some(end) => {
                             let mut part = self.buffer.split_to(end);
                             trim_line_end(&mut part);
@@ -142,7 +142,7 @@ fn content_length(line: &[u8]) -> Option<Option<usize>> {
 
 /// Where what follows the first empty line begins.
 fn find_blank_line(bytes: &[u8]) -> Option<usize> {
-    let searched = &bytes[..bytes.len().min(MAX_HEADER + 4)];
+    let searched = bytes.get(..MAX_HEADER + 4).unwrap_or(bytes);
     let ends = [find(searched, b"\r\n\r\n").map(|at| at + 4), find(searched, b"\n\n").map(|at| at + 2)];
     ends.into_iter().flatten().min()
 }

@@ -61,7 +61,7 @@ pub(super) fn fragments(jpeg: &[u8], emit: &mut Emit) -> Result<()> {
         }
         debug_assert!(head.len() >= MAIN_HEADER);
         let end = picture.scan.len().min(at + PAYLOAD_MAX - head.len());
-        emit(Fragment { head: &head, body: &picture.scan[at..end], later: 0 });
+        emit(Fragment { head: &head, body: picture.scan.get(at..end).unwrap_or_default(), later: 0 });
         at = end;
     }
     Ok(())

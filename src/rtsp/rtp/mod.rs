@@ -139,7 +139,7 @@ impl Sender {
             .ssrc(self.ssrc)
             .payload(fragment.head)
             .payload(fragment.body);
-        packet.write_into_unchecked(&mut out[start..]);
+        packet.write_into_unchecked(out.get_mut(start..).unwrap_or_default());
         self.sequence = self.sequence.wrapping_add(1);
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload as u32);

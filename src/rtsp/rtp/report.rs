@@ -83,7 +83,7 @@ fn write(packet: rtcp_types::CompoundBuilder, channel: u8, out: &mut BytesMut) -
     out.put_u16(size as u16);
     let start = out.len();
     out.resize(start + size, 0);
-    packet.write_into(&mut out[start..]).map_err(wrong)?;
+    packet.write_into(out.get_mut(start..).unwrap_or_default()).map_err(wrong)?;
     Ok(())
 }
 

@@ -102,6 +102,7 @@ impl Budget {
     }
 
     /// Takes the room that came of queueing for one of `ways`, and returns the way.
+    #[allow(clippy::indexing_slicing, reason = "one of the ways that were queued for was granted")]
     pub fn take(&mut self, admitted: Admitted, ways: &[Candidate]) -> Candidate {
         let way = ways[admitted.option].clone();
         self.room = Some(Room { grant: admitted.grant, way: way.clone() });

@@ -174,19 +174,31 @@ impl Live {
             () = self.setup.cancel.cancelled() => Err(Ended::Stopped),
             reason = budget.revoked() => Err(Ended::NoRoom { reason }),
             event = self.current.step() => self.hear(event, renditions),
-            event = step(&mut self.successor) => Ok(self.hear_successor(event, renditions, budget)),
+            event = step(&mut self.successor) => {
+                self.hear_successor(event, renditions, budget);
+                Ok(())
+            }
             command = inbox.recv() => match command {
-                Some(command) => Ok(self.obey(command, renditions, budget)),
+                Some(command) => {
+                    self.obey(command, renditions, budget);
+                    Ok(())
+                }
                 None => Err(Ended::Stopped),
             },
-            session = started(&mut self.starting) => Ok(self.warm_up(session)),
+            session = started(&mut self.starting) => {
+                self.warm_up(session);
+                Ok(())
+            }
             failure = self.inspection.failure() => Err(Ended::Died(failure)),
             (id, failure) = self.encodes.failure() => {
                 self.current.leave_encoder(id, failure, renditions);
                 Ok(())
             }
             read = self.reader.next(), if may_read => match read {
-                Some(Read::Packet(packet)) => Ok(self.feed(&packet, renditions)),
+                Some(Read::Packet(packet)) => {
+                    self.feed(&packet, renditions);
+                    Ok(())
+                }
                 Some(Read::Skipped(count)) => {
                     let metrics = &self.setup.metrics;
                     metrics.count_by(&metrics.all.consumer_dropped, "decoder", count);
@@ -196,7 +208,10 @@ impl Live {
                 }
                 None => Err(Ended::Stopped),
             },
-            _ = self.changes.changed() => Ok(self.devices_changed(renditions)),
+            _ = self.changes.changed() => {
+                self.devices_changed(renditions);
+                Ok(())
+            }
             _ = tick.tick() => self.look(renditions, budget),
         }
     }

@@ -56,7 +56,7 @@ impl Maker {
             self.note(|progress| (progress.worker, progress.sandbox) = (None, None));
             match ended {
                 Ended::Changed => {}
-                Ended::SourceEnded => return,
+                Ended::NothingFollows => return,
                 Ended::Died(reason) => {
                     self.count_death(&reason);
                     tokio::time::sleep_until(begun + self.wait()).await;

@@ -23,7 +23,7 @@ pub enum Ended {
     /// The next packet is to be read with another configuration.
     Changed,
     /// Nothing follows.
-    SourceEnded,
+    NothingFollows,
     /// The worker is gone, or was ended; the reason is a short one, for metrics.
     Died(String),
 }
@@ -177,7 +177,7 @@ async fn send(
             Some(packet) => packet,
             None => match feed.next().await {
                 Some(packet) => packet,
-                None => return Ended::SourceEnded,
+                None => return Ended::NothingFollows,
             },
         };
         if audio_config(&packet).is_none_or(|own| own != *config) {

@@ -22,6 +22,8 @@ pub struct Camshaft {
     api: String,
     admin: String,
     rtsp: String,
+    https: String,
+    rtsps: String,
     agent: ureq::Agent,
 }
 
@@ -112,7 +114,8 @@ impl Camshaft {
         Self::run(Command::new(CAMSHAFT), dir)
     }
 
-    fn run(mut command: Command, dir: TempDir) -> Self {
+    /// Starts the service by a command that lacks nothing but its arguments, on the `camshaft.yaml` in `dir`.
+    pub fn run(mut command: Command, dir: TempDir) -> Self {
         let mut child = command
             .args(["serve", "--log-format", "json", "--config"])
             .arg(dir.path().join("camshaft.yaml"))
@@ -127,15 +130,17 @@ impl Camshaft {
         let agent = ureq::Agent::new_with_config(
             ureq::Agent::config_builder().http_status_as_error(false).max_idle_connections(0).build(),
         );
-        let (api, admin, rtsp) = Default::default();
+        let (api, admin, rtsp, https, rtsps) = Default::default();
         // Ends with the test from here on, even if it never gets ready.
-        let mut service = Self { child, dir, log, api, admin, rtsp, agent };
+        let mut service = Self { child, dir, log, api, admin, rtsp, https, rtsps, agent };
         let ready = service.log.wait("that it is ready", |line| line.contains("\"message\":\"ready\""));
         let fields: Value = serde_json::from_str(&ready).unwrap();
         let address = |name: &str| fields["fields"][name].as_str().unwrap_or_default();
         service.api = format!("http://{}", address("http"));
         service.admin = format!("http://{}", address("admin"));
         service.rtsp = address("rtsp").to_owned();
+        service.https = address("https").to_owned();
+        service.rtsps = address("rtsps").to_owned();
         service
     }
 
@@ -172,6 +177,16 @@ impl Camshaft {
     /// The RTSP URL of a path.
     pub fn rtsp_url(&self, path: &str) -> String {
         format!("rtsp://{}{path}", self.rtsp)
+    }
+
+    /// Address and port of HTTP within TLS.
+    pub fn https_address(&self) -> &str {
+        &self.https
+    }
+
+    /// Address and port of RTSP within TLS.
+    pub fn rtsps_address(&self) -> &str {
+        &self.rtsps
     }
 
     /// Address and port of RTSP.

@@ -36,6 +36,11 @@ impl Curl {
         self.log.wait(part, |line| line.contains(part))
     }
 
+    /// What came so far.
+    pub fn text(&self) -> String {
+        self.log.text()
+    }
+
     /// Waits until the response has ended as a whole.
     pub fn wait_end(&self) {
         let status = || self.child.borrow_mut().try_wait().unwrap();

@@ -183,6 +183,27 @@ impl Certificate {
         command_output("openssl", &[&request[..], &name, &files].concat());
         Self { key, certificate }
     }
+
+    /// Makes one in `dir` whose day was long ago.
+    pub fn make_expired(dir: &Path) -> Self {
+        let Self { key, certificate } = Self::make(dir);
+        let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+        let request = ["req", "-new", "-key", &key, "-subj", "/CN=camera", "-out", &path("request.pem")];
+        command_output("openssl", &request);
+        // `x509` and `req` learn to take dates with OpenSSL 3.4 only.
+        let config = format!(
+            "[ca]\ndefault_ca=a\n[a]\ndatabase={0}/index\nrand_serial=yes\nnew_certs_dir={0}\npolicy=p\n\
+             x509_extensions=e\n[p]\ncommonName=supplied\n[e]\nsubjectAltName=IP:127.0.0.1\n",
+            dir.display()
+        );
+        std::fs::write(path("index"), "").unwrap();
+        std::fs::write(path("ca.cnf"), config).unwrap();
+        let sign = ["ca", "-batch", "-notext", "-config", &path("ca.cnf"), "-selfsign", "-md", "sha256"];
+        let day = ["-startdate", "20250101000000Z", "-enddate", "20250102000000Z"];
+        let files = ["-keyfile", &key, "-in", &path("request.pem"), "-out", &certificate];
+        command_output("openssl", &[&sign[..], &day, &files].concat());
+        Self { key, certificate }
+    }
 }
 
 /// ffmpeg serving a clip over HTTP, in real time and again and again, to the one client that comes.

@@ -3,6 +3,8 @@
 //! Cameras and detectors mostly differ by such ratios (1080p to 720p is 3:2, to 360p 3:1). The sums of whole rows and the
 //! fixed weights are what compilers turn into vector code; swscale takes five to ten times as long.
 
+#![allow(clippy::indexing_slicing, reason = "indices are held against lengths once a band, for the sake of speed")]
+
 /// A plane as it lies in memory: rows of `stride` bytes, of which `width` count.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {

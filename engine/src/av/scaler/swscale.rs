@@ -108,11 +108,12 @@ fn cropped(frame: &Frame, format: SourceFormat, crop: Crop) -> ([*const u8; 4], 
     let frame = frame.get();
     let mut planes = [ptr::null(); 4];
     let mut strides = [0; 4];
-    for (index, (columns, rows)) in format.planes().iter().enumerate() {
-        strides[index] = frame.linesize[index];
+    let own = frame.data.into_iter().zip(frame.linesize);
+    let cropped = planes.iter_mut().zip(&mut strides);
+    for (((columns, rows), (data, linesize)), (plane, stride)) in format.planes().iter().zip(own).zip(cropped) {
         let (column, row) = (x * columns * format.sample_bytes(), y * rows);
-        let offset = row as isize * strides[index] as isize + column as isize;
-        planes[index] = frame.data[index].cast_const().wrapping_offset(offset);
+        let offset = row as isize * linesize as isize + column as isize;
+        (*plane, *stride) = (data.cast_const().wrapping_offset(offset), linesize);
     }
     (planes, strides)
 }

@@ -145,7 +145,7 @@ impl Read for Input<'_> {
             self.state = State::AtEnd;
         }
         let length = self.chunk.len().min(into.len());
-        self.chunk.copy_to_slice(&mut into[..length]);
+        self.chunk.copy_to_slice(into.get_mut(..length).unwrap_or_default());
         Ok(length)
     }
 }

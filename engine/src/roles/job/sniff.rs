@@ -74,7 +74,7 @@ fn bare_stream(head: &[u8]) -> Option<FileForm> {
     }
     let units = head.windows(5).filter(|window| window.starts_with(&[0, 0, 1]));
     for unit in units {
-        let (first, second) = (unit[3], unit[4]);
+        let &[_, _, _, first, second] = unit else { continue };
         // H.265: two bytes, layer 0, temporal id 1; VPS, SPS, PPS are 32 to 34.
         let hevc = (first >> 1) & 0x3f;
         if (32..=34).contains(&hevc) && first & 0x81 == 0 && second == 1 {
@@ -93,14 +93,14 @@ fn mp4_access(input: &mut Input) -> io::Result<InputAccess> {
     let mut offset = 0u64;
     for _ in 0..MOST_BOXES {
         let head = input.look(offset, 16)?;
-        let Some(name) = head.get(4..8) else { break };
+        let (Some(size), Some(name)) = (head.first_chunk(), head.get(4..8)) else { break };
         if name == b"moov" || name == b"moof" {
             return Ok(InputAccess::Sequential);
         }
         if name == b"mdat" {
             return Ok(InputAccess::Random);
         }
-        let size = u64::from(u32::from_be_bytes([head[0], head[1], head[2], head[3]]));
+        let size = u64::from(u32::from_be_bytes(*size));
         let size = match (size, head.get(8..16).and_then(|large| large.try_into().ok())) {
             (1, Some(large)) => u64::from_be_bytes(large),
             (size, _) => size,

@@ -252,9 +252,13 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
+fn take_bytes<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    take(rest, N)?.try_into().ok()
+}
+
 fn take_unit<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = take(rest, 2)?;
-    take(rest, usize::from(u16::from_be_bytes([length[0], length[1]])))
+    let length = u16::from_be_bytes(take_bytes(rest)?);
+    take(rest, length.into())
 }
 
 /// ISO/IEC 14496-15 §5.3.3.1: AVCDecoderConfigurationRecord.
@@ -262,8 +266,8 @@ fn avcc_units(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut rest = bytes.get(5..)?;
     let mut units = Vec::new();
     for mask in [0x1f, 0xff] {
-        let count = take(&mut rest, 1)?[0] & mask;
-        for _ in 0..count {
+        let [count] = take_bytes(&mut rest)?;
+        for _ in 0..count & mask {
             units.push(take_unit(&mut rest)?);
         }
     }
@@ -274,10 +278,10 @@ fn avcc_units(bytes: &[u8]) -> Option<Vec<&[u8]>> {
 fn hvcc_units(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut rest = bytes.get(22..)?;
     let mut units = Vec::new();
-    let arrays = take(&mut rest, 1)?[0];
+    let [arrays] = take_bytes(&mut rest)?;
     for _ in 0..arrays {
-        let head = take(&mut rest, 3)?;
-        for _ in 0..u16::from_be_bytes([head[1], head[2]]) {
+        let [_, high, low] = take_bytes(&mut rest)?;
+        for _ in 0..u16::from_be_bytes([high, low]) {
             units.push(take_unit(&mut rest)?);
         }
     }

@@ -26,7 +26,7 @@ impl Shape {
     pub fn of(spec: &JobSpec, video: &Video) -> Self {
         let shown = video.matrix.as_ref().map_or(0, av::turn);
         let swap = |size: Geometry| Geometry::new(size.height, size.width);
-        let is_upright = shown % 180 == 0;
+        let is_upright = shown.is_multiple_of(180);
         let kept = spec.format.has_rotation();
         let turn = if kept { 0 } else { shown };
         let size = if is_upright || kept { video.size } else { swap(video.size) };

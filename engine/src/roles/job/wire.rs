@@ -75,7 +75,7 @@ impl Input {
         let mut found = 0;
         self.position = offset;
         while found < length {
-            match self.read(&mut bytes[found..])? {
+            match self.read(bytes.get_mut(found..).unwrap_or_default())? {
                 0 => break,
                 more => found += more,
             }
@@ -108,7 +108,8 @@ impl Input {
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let bytes = self.wire.note(self.fetch(buffer.len()))?;
-        buffer[..bytes.len()].copy_from_slice(&bytes);
+        let (into, _) = buffer.split_at_mut_checked(bytes.len()).ok_or(io::ErrorKind::InvalidData)?;
+        into.copy_from_slice(&bytes);
         self.position += bytes.len() as u64;
         Ok(bytes.len())
     }

@@ -94,10 +94,10 @@ pub fn is_flash(number: u64, rate: FrameRate) -> bool {
 pub fn whiten(picture: &mut [u8], size: Geometry) {
     let (width, height) = (size.width as usize, size.height as usize);
     let (luma, chroma) = picture.split_at_mut(width * height);
-    luma[width * height.div_ceil(4)..].fill(WHITE);
+    luma.get_mut(width * height.div_ceil(4)..).unwrap_or_default().fill(WHITE);
     let (columns, rows) = (width.div_ceil(2), height.div_ceil(2));
     for plane in chroma.chunks_exact_mut((columns * rows).max(1)) {
-        plane[columns * rows.div_ceil(4)..].fill(NO_COLOUR);
+        plane.get_mut(columns * rows.div_ceil(4)..).unwrap_or_default().fill(NO_COLOUR);
     }
 }
 

@@ -100,6 +100,7 @@ fn scaled<'a>(
     Ok(scaler.output())
 }
 
+#[allow(clippy::indexing_slicing, reason = "found or just pushed")]
 fn entry<'a>(entries: &'a mut Vec<Scaled>, view: &SurfaceView) -> &'a mut Scaled {
     let index = match entries.iter().position(|entry| entry.view == *view) {
         Some(index) => index,

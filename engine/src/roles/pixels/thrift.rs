@@ -141,7 +141,7 @@ impl References {
 
     /// Whether each slot of so many ticks has one of them, with a quarter to spare for times that jitter.
     fn fill_slots_of(&self, slot: i64) -> bool {
-        let longest = self.times.windows(2).map(|pair| pair[1].since(pair[0])).max();
+        let longest = self.times.iter().zip(self.times.iter().skip(1)).map(|(one, next)| next.since(*one)).max();
         self.are_enough() && longest.is_some_and(|gap| gap.saturating_mul(5) <= slot.saturating_mul(4))
     }
 }

@@ -95,6 +95,7 @@ impl Views {
 }
 
 /// The scaler for what is `wanted`, made anew where the source has changed its shape.
+#[allow(clippy::indexing_slicing, reason = "found or just pushed")]
 fn entry<'a>(
     entries: &'a mut Vec<Entry>,
     wanted: &PlacedView,
