@@ -120,6 +120,18 @@ pub struct Metrics {
     pub rtsp_sessions: IntGaugeVec,
     /// RTSP connections that were closed for what they did, by reason.
     pub rtsp_closed: IntCounterVec,
+    /// Connections that are open now, by server.
+    pub connections: IntGaugeVec,
+    /// Times that a limit was reached, by its setting.
+    pub limits_reached: IntCounterVec,
+    /// Bytes of memory that count against the limit.
+    pub memory_used: IntGaugeVec,
+    /// The limit.
+    pub memory_limit: IntGaugeVec,
+    /// The step of the memory's overload ladder.
+    pub memory_pressure: IntGaugeVec,
+    /// What was refused or given up for want of memory.
+    pub memory_given_up: IntCounterVec,
     /// Transcode jobs that run now.
     pub jobs_running: IntGaugeVec,
     /// Transcode jobs that were asked for, by result.
@@ -302,6 +314,24 @@ impl Metrics {
                 &["result"],
             ),
             job_frames: table.counters("job_frames_total", "Pictures that transcode jobs made", &[]),
+            connections: table.gauges("connections", "Connections now: http, admin, unix, rtsp", &["server"]),
+            limits_reached: table.counters(
+                "limits_reached_total",
+                "Times that a limit turned something away or ended it, by its setting",
+                &["limit"],
+            ),
+            memory_used: table.gauges("memory_used_bytes", "Memory in use that counts against the limit", &[]),
+            memory_limit: table.gauges("memory_limit_bytes", "Memory that the service may use", &[]),
+            memory_pressure: table.gauges(
+                "memory_pressure",
+                "0 none, 1 new work is refused, 2 raw readers and rings are cut, 3 the largest worker is ended",
+                &[],
+            ),
+            memory_given_up: table.counters(
+                "memory_given_up_total",
+                "Refused or given up for want of memory: stream, job, pixels, reader, ring, worker",
+                &["what"],
+            ),
             rtsp_closed: table.counters(
                 "rtsp_closed_total",
                 "RTSP connections closed for what they did or failed to do",

@@ -1,6 +1,7 @@
 //! `camshaft serve`: configuration in, streams and servers up, and down again in order.
 
 mod files;
+mod memory;
 mod tokens;
 
 use std::ffi::OsString;
@@ -18,13 +19,17 @@ use tokio_util::task::TaskTracker;
 use super::check::{Level, Machine};
 use super::logs;
 use crate::auth::Access;
-use crate::config::{self, Config, Recovery, SandboxMode, StreamDefaults, Workers};
+use crate::config::{self, Config, Limits, Recovery, SandboxMode, StreamDefaults, Workers};
 use crate::error::{Error, Result};
 use crate::events::Events;
-use crate::http::{self, AdminState, ApiState, DeliveryOptions, PodListener, RequestObserver, ServerOptions};
+use crate::http::{
+    self, AdminState, ApiState, Connections, ControlLimits, DeliveryOptions, PodListener, RequestObserver,
+    ServerOptions,
+};
 use crate::hw::{BreakerSettings, Devices, Roots};
 use crate::job::Jobs;
 use crate::link::{Programs, Spawner};
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::plan::Policy;
 use crate::rtsp;
@@ -99,9 +104,12 @@ impl Service {
         let (breaker, choice) = (breaker_settings(&config.hardware.recovery), config.hardware.device.clone());
         let devices = Devices::new(spawner.clone(), Roots::default(), choice, breaker, events.clone());
         let (limits, recovery) = (config.limits.clone(), config.hardware.recovery.clone());
-        let context = Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits, recovery);
+        let memory = Memory::new(memory::thresholds(&limits), metrics.clone());
+        let (spawning, known) = (spawner.clone(), devices.clone());
+        let context = Context::new(spawning, known, events.clone(), metrics.clone(), memory, limits, recovery);
         let context = Arc::new(context);
         let (admission, limits) = (context.admission.clone(), context.limits.clone());
+        tasks.spawn(memory::watch(limits.clone(), spawner.clone(), admission.clone(), cancel.clone()));
         let jobs = Jobs::new(spawner.clone(), devices.clone(), admission, metrics.clone(), limits);
         let streams = Streams::new(context);
         let (ready, is_ready) = watch::channel(false);
@@ -161,6 +169,7 @@ impl Service {
             self.events.clone(),
             self.jobs.clone(),
             self.access.clone(),
+            control_limits(limits),
         ));
         let (metrics, devices) = (self.metrics.clone(), self.devices.clone());
         let text = move || {
@@ -171,8 +180,8 @@ impl Service {
         if let Some(path) = &self.config.server.unix {
             self.open_socket(path, api.clone())?;
         }
-        let http = self.open_server(self.config.server.http, "server.http", api).await?;
-        let admin = self.open_server(self.config.server.admin, "server.admin", admin).await?;
+        let http = self.open_server(self.config.server.http, "http", api).await?;
+        let admin = self.open_server(self.config.server.admin, "admin", admin).await?;
         Ok((http, admin))
     }
 
@@ -191,9 +200,10 @@ impl Service {
         Ok(Some(bound))
     }
 
-    async fn open_server(&self, address: SocketAddr, key: &str, router: axum::Router) -> Result<SocketAddr> {
-        let (listener, bound) = listen(address, key).await?;
-        self.tasks.spawn(http::serve(listener, router, self.server_options(), self.cancel.clone()));
+    async fn open_server(&self, address: SocketAddr, name: &'static str, router: axum::Router) -> Result<SocketAddr> {
+        let (listener, bound) = listen(address, &format!("server.{name}")).await?;
+        let counted = Connections::new(self.metrics.clone(), name);
+        self.tasks.spawn(http::serve(listener, router, self.server_options(), counted, self.cancel.clone()));
         Ok(bound)
     }
 
@@ -203,13 +213,19 @@ impl Service {
             let message = format!("cannot listen at {path} (server.unix): its directory must exist and be writable");
             Error::unavailable(message).with_source(error)
         })?;
-        self.tasks.spawn(http::serve(listener, router, self.server_options(), self.cancel.clone()));
+        let counted = Connections::new(self.metrics.clone(), "unix");
+        self.tasks.spawn(http::serve(listener, router, self.server_options(), counted, self.cancel.clone()));
         tracing::info!(path = %path.display(), "listening on the Unix socket");
         Ok(())
     }
 
     fn server_options(&self) -> ServerOptions {
-        ServerOptions { stalled_peer: self.config.limits.stalled_consumer, ..ServerOptions::default() }
+        let limits = &self.config.limits;
+        ServerOptions {
+            connections_max: limits.http_connections as usize,
+            head_timeout: limits.http_head,
+            stalled_peer: limits.stalled_consumer,
+        }
     }
 
     async fn run(mut self, mut signals: Signals, mut changed: Option<mpsc::Receiver<()>>) -> ExitCode {
@@ -340,6 +356,14 @@ fn check_sandbox(workers: &Workers) -> Result<()> {
             tracing::warn!("workers run without a sandbox, as workers.sandbox says");
             Ok(())
         }
+    }
+}
+
+fn control_limits(limits: &Limits) -> ControlLimits {
+    ControlLimits {
+        body: limits.control_body as usize,
+        calls: limits.control_calls as usize,
+        timeout: limits.control_timeout,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::config::{Limits, Recovery};
 use crate::hw::{BreakerSettings, Roots};
 use crate::job::Jobs;
 use crate::link::{Programs, Spawner};
+use crate::memory::{Memory, Thresholds};
 use crate::metrics::Metrics;
 use crate::plan::DeviceChoice;
 use crate::sandbox::Confinements;
@@ -56,6 +57,8 @@ impl RequestObserver for Observed {
     }
 }
 
+const CONTROL: ControlLimits = ControlLimits { body: 64 << 10, calls: 256, timeout: Duration::from_secs(10) };
+
 fn api_with(observer: Arc<Observed>) -> Router {
     let (_, defaults) = watch::channel(StreamDefaults::default());
     let (stalled_consumer, shutdown) = (Duration::from_secs(10), CancellationToken::new());
@@ -67,11 +70,19 @@ fn api_with(observer: Arc<Observed>) -> Router {
     let (roots, breaker) = (Roots::default(), BreakerSettings::default());
     let devices = Devices::new(spawner.clone(), roots, DeviceChoice::Auto, breaker, events.clone());
     let (limits, recovery) = (Limits::default(), Recovery::default());
-    let context =
-        Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits.clone(), recovery);
+    let memory = Memory::new(Thresholds::default(), metrics.clone());
+    let context = Context::new(
+        spawner.clone(),
+        devices.clone(),
+        events.clone(),
+        metrics.clone(),
+        memory,
+        limits.clone(),
+        recovery,
+    );
     let jobs = Jobs::new(spawner, devices.clone(), context.admission.clone(), metrics, limits);
     let streams = Streams::new(Arc::new(context));
-    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs, Access::Open))
+    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs, Access::Open, CONTROL))
 }
 
 fn new_api() -> Router {

@@ -57,11 +57,17 @@ impl Server {
                 () = shutdown.cancelled() => break,
             };
             let (server, shutdown) = (server.clone(), shutdown.clone());
+            let open = server.metrics.connections.with_label_values(&["rtsp"]);
+            open.inc();
+            if place.is_last() {
+                server.metrics.limits_reached.with_label_values(&["rtsp_connections"]).inc();
+            }
             connections.spawn(async move {
                 if let Some(connection) = Connection::new(server, stream, peer) {
                     connection.run(shutdown).await;
                 }
                 drop(place);
+                open.dec();
             });
         }
         drop(listener);
