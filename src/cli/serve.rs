@@ -4,6 +4,7 @@ mod files;
 mod memory;
 mod tokens;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,7 @@ pub struct Args {
 /// If the configuration is wrong (every mistake is named), an address is taken, or the engine is missing.
 pub fn run(args: Args) -> Result<ExitCode> {
     logs::start(args.log_format, logs::SERVICE);
+    raise_descriptors();
     let files = Files::new(args.config);
     let config = files.load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -330,6 +332,15 @@ impl Service {
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// As many descriptors as it may have: the usual 1024 are fewer than the connections and workers that limits allow.
+/// Workers lower their own.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, current = limit.current, "the limit on open descriptors cannot be raised");
     }
 }
 

@@ -79,7 +79,7 @@ quantities! {
     /// Bytes of a request body of the control API.
     control_body: u64 = mib(1) / 16, from 1024, to mib(1);
     /// Streams in all, from files and from the API.
-    streams_max: u32 = 256, from 1, to 4096;
+    streams_max: u32 = 256, from 1, to 16_384;
     /// What all work on pixels may cost the CPUs.
     software_pixels: PixelRate = PixelRate(None), from mega(1), to mega(1_000_000);
     /// What it may cost each GPU.
@@ -100,6 +100,8 @@ quantities! {
     rtsp_connections: u32 = 1024, from 1, to 100_000;
     /// Bytes of an RTSP message.
     rtsp_message: u64 = mib(1) / 8, from 4096, to mib(1);
+    /// For an RTSP message from its first byte to its last, and for a connection's first one.
+    rtsp_head: Duration = secs(10), from millis(100), to secs(300);
     /// Without a sign of life from an RTSP client, after which its session ends.
     rtsp_session: Duration = secs(60), from secs(1), to secs(3600);
 }

@@ -71,7 +71,7 @@ impl Connection {
     pub fn new(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) -> Option<Self> {
         let local = stream.local_addr().ok()?;
         let (read, outgoing) = stream.into_split();
-        let incoming = Incoming::new(read, server.limits.rtsp_message as usize);
+        let incoming = Incoming::new(read, server.limits.rtsp_message as usize, server.limits.rtsp_head);
         let requests = Requests::new(server, local.ip(), peer.ip());
         Some(Self { requests, incoming, outgoing, heard: Instant::now() })
     }

@@ -25,6 +25,7 @@ mod hardware;
 mod hls;
 mod instructions;
 mod libav;
+mod limits;
 mod matrix;
 mod outputs;
 mod readme;
