@@ -12,9 +12,9 @@ mod reply;
 mod requests;
 mod rtp;
 mod session;
-mod target;
+pub mod target;
 mod transport;
-mod wire;
+pub mod wire;
 
 use std::sync::Arc;
 use tokio::net::TcpListener;

@@ -66,7 +66,7 @@ fn zipped() -> Vec<u8> {
 }
 
 /// Posts `body` for transcoding; the status, and how long it took.
-fn transcode(server: &Camshaft, header: &str, body: &[u8]) -> (u16, Duration) {
+pub fn transcode(server: &Camshaft, header: &str, body: &[u8]) -> (u16, Duration) {
     let started = Instant::now();
     let mut stream = connect(server);
     let head = format!(

@@ -3,6 +3,7 @@
 mod bombs;
 mod floods;
 mod memory;
+mod mutants;
 mod settings;
 mod table;
 
