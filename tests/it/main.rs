@@ -36,6 +36,7 @@ mod rtsp_protocol;
 mod sandbox;
 mod shm;
 mod shutdown;
+mod soak;
 mod sources;
 mod thrift;
 mod transcode;
