@@ -6,12 +6,16 @@ use prometheus::{
     TextEncoder,
 };
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The process's metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Streams that went, whose series are still there: finding these looks at every series there is, so that it is done
+    /// for many streams at once, before anybody sees them.
+    gone: Mutex<HashSet<String>>,
     /// 1 for the state that the stream is in, 0 for the others.
     pub stream_state: IntGaugeVec,
     /// 1 while media comes from the source.
@@ -142,6 +146,8 @@ pub struct Metrics {
 
 const STREAM: &[&str] = &["stream"];
 const DEVICE: &[&str] = &["device"];
+/// Streams that go until their series do, if nobody looks at the metrics.
+const SWEPT_AT_ONCE: usize = 1024;
 /// Seconds; live media moves in tens of milliseconds, a stall is worth seeing up to the watchdog's 5 s.
 const LATENCY_BUCKETS: &[f64] = &[0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0];
 
@@ -338,6 +344,7 @@ impl Metrics {
                 &["reason"],
             ),
             registry: registry.clone(),
+            gone: Mutex::default(),
         };
         let build = table.gauges("build_info", "1, with the version", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -347,6 +354,7 @@ impl Metrics {
 
     /// All series in Prometheus' text format (version 0.0.4).
     pub fn text(&self) -> String {
+        self.sweep();
         let mut out = Vec::new();
         // Writing into memory does not fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
@@ -355,20 +363,44 @@ impl Metrics {
 
     /// The series of one stream; they are removed when this is dropped.
     pub fn stream(self: &Arc<Self>, id: &str) -> StreamMetrics {
+        let is_back = self.gone().contains(id);
+        if is_back {
+            self.sweep();
+        }
         StreamMetrics { all: self.clone(), id: id.to_owned() }
     }
 
     fn forget(&self, id: &str) {
+        let mut gone = self.gone();
+        gone.insert(id.to_owned());
+        let are_many = gone.len() >= SWEPT_AT_ONCE;
+        drop(gone);
+        if are_many {
+            self.sweep();
+        }
+    }
+
+    fn gone(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        // Names are put in and taken out whole.
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the series of the streams that went.
+    fn sweep(&self) {
+        let gone = &std::mem::take(&mut *self.gone());
+        if gone.is_empty() {
+            return;
+        }
         for vec in [&self.shm_readers, &self.shm_bytes] {
-            remove_stream(vec, id, |labels| vec.remove(labels));
+            remove_streams(vec, gone, |labels| vec.remove(labels));
         }
         for vec in [&self.stream_state, &self.stream_up, &self.consumers, &self.ring_bytes, &self.ring_joinable] {
-            remove_stream(vec, id, |labels| vec.remove(labels));
+            remove_streams(vec, gone, |labels| vec.remove(labels));
         }
         for vec in
             [&self.acceleration, &self.worker_rss_bytes, &self.worker_sandboxed, &self.degraded, &self.overload_step]
         {
-            remove_stream(vec, id, |labels| vec.remove(labels));
+            remove_streams(vec, gone, |labels| vec.remove(labels));
         }
         for vec in [
             &self.source_fps,
@@ -377,7 +409,7 @@ impl Metrics {
             &self.ring_seconds,
             &self.verify_psnr,
         ] {
-            remove_stream(vec, id, |labels| vec.remove(labels));
+            remove_streams(vec, gone, |labels| vec.remove(labels));
         }
         for vec in [
             &self.source_packets,
@@ -400,12 +432,12 @@ impl Metrics {
             &self.verifications,
             &self.blames,
         ] {
-            remove_stream(vec, id, |labels| vec.remove(labels));
+            remove_streams(vec, gone, |labels| vec.remove(labels));
         }
         for vec in [&self.worker_cpu_seconds, &self.gpu_seconds, &self.gpu_wait_seconds] {
-            remove_stream(vec, id, |labels| vec.remove(labels));
+            remove_streams(vec, gone, |labels| vec.remove(labels));
         }
-        remove_stream(&self.stage_latency, id, |labels| self.stage_latency.remove(labels));
+        remove_streams(&self.stage_latency, gone, |labels| self.stage_latency.remove(labels));
     }
 }
 
@@ -451,12 +483,16 @@ impl Drop for StreamMetrics {
     }
 }
 
-fn remove_stream<T>(vec: &impl Collector, id: &str, remove: impl Fn(&HashMap<&str, &str>) -> prometheus::Result<T>) {
+fn remove_streams<T>(
+    vec: &impl Collector,
+    gone: &HashSet<String>,
+    remove: impl Fn(&HashMap<&str, &str>) -> prometheus::Result<T>,
+) {
     for family in vec.collect() {
         for metric in family.get_metric() {
             let pairs = metric.get_label();
             let labels: HashMap<&str, &str> = pairs.iter().map(|pair| (pair.name(), pair.value())).collect();
-            if labels.get("stream") == Some(&id) {
+            if labels.get("stream").is_some_and(|stream| gone.contains(*stream)) {
                 // Gone already is as good.
                 let _ = remove(&labels);
             }

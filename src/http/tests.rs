@@ -137,9 +137,9 @@ async fn a_body_lists_all_its_mistakes_and_has_a_limit() {
     for part in ["source", "transport", "colour"] {
         assert!(message.contains(part), "{message}");
     }
-    let answer = ask(&api, "PUT", "/v1/streams/a", vec![b' '; BODY_MAX + 1]).await;
+    let answer = ask(&api, "PUT", "/v1/streams/a", vec![b' '; CONTROL.body + 1]).await;
     assert_eq!(answer.status, 413);
-    assert!(answer.error().1.contains("65536"), "{}", answer.text);
+    assert!(answer.error().1.contains("limits.control_body"), "{}", answer.text);
 }
 
 #[tokio::test]
@@ -242,10 +242,13 @@ async fn a_panic_is_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn control_requests_are_bounded_in_time() {
-    let router = bounded(OpenApiRouter::new().route("/", routing::get(std::future::pending::<()>))).into();
+    let router = bounded(OpenApiRouter::new().route("/", routing::get(std::future::pending::<()>)), CONTROL).into();
     let answer = ask(&router, "GET", "/", "").await;
     assert_eq!((answer.status, answer.headers[header::RETRY_AFTER].to_str().unwrap()), (503, "5"));
-    assert_eq!(answer.error(), ("unavailable".into(), "the call took longer than 10 s".into()));
+    assert_eq!(
+        answer.error(),
+        ("unavailable".into(), "the call took longer than limits.control_timeout allows".into())
+    );
 }
 
 #[tokio::test]
@@ -256,10 +259,10 @@ async fn control_requests_past_the_limit_are_turned_away() {
         entered.send(release).unwrap();
         async move { released.await.map_err(|_| StatusCode::GONE) }
     };
-    let router: Router = bounded(OpenApiRouter::new().route("/", routing::get(handler))).into();
+    let router: Router = bounded(OpenApiRouter::new().route("/", routing::get(handler)), CONTROL).into();
     let mut releases = Vec::new();
     let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..CONTROL_CALLS_MAX {
+    for _ in 0..CONTROL.calls {
         let router = router.clone();
         calls.spawn(async move { ask(&router, "GET", "/", "").await.status });
         releases.push(entries.recv().await.unwrap());

@@ -89,7 +89,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 fn damaged_files_are_answered_as_documented_and_disturb_nobody() {
     let seeds = seeds();
     let server = Camshaft::start(CLOCK);
-    let mut watcher = bystander(&server);
+    let watcher = bystander(&server);
     for seed in &seeds {
         assert_eq!(transcode(&server, "", &seed.bytes).0, 200, "{} as it is", seed.name);
     }

@@ -128,7 +128,7 @@ impl Churn {
                     Step::Kill => kill_one(server, random),
                     Step::Reload => reload(server, port, random.usize(0..4)),
                     Step::RestartCamera => {
-                        *camera = None;
+                        drop(camera.take());
                         *camera = Some(Camera::start_on(port, clip, &[]));
                     }
                 }
