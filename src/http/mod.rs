@@ -157,11 +157,19 @@ fn calls(control: ControlLimits) -> OpenApiRouter<ApiState> {
         .routes(routes!(transcode::transcode));
     let unending = OpenApiRouter::new().routes(routes!(events::listen)).routes(routes!(ingest::ingest));
     OpenApiRouter::with_openapi(openapi::Document::openapi())
-        .merge(bounded(open, control))
-        .merge(bounded(streams, control).layer(middleware::from_fn(access::streams)))
-        .merge(bounded(breakers, control).merge(trials).layer(middleware::from_fn(access::admin)))
-        .merge(unbounded(media).layer(middleware::from_fn(access::media)))
-        .merge(unbounded(unending).layer(middleware::from_fn(access::streams)))
+        .merge(openapi::with_refusals(bounded(open, control), &openapi::BUSY))
+        .merge(
+            openapi::with_refusals(bounded(streams, control), &openapi::GUARDED)
+                .layer(middleware::from_fn(access::streams)),
+        )
+        .merge(
+            openapi::with_refusals(bounded(breakers, control).merge(trials), &openapi::GUARDED)
+                .layer(middleware::from_fn(access::admin)),
+        )
+        .merge(openapi::with_refusals(unbounded(media), &openapi::GUARDED).layer(middleware::from_fn(access::media)))
+        .merge(
+            openapi::with_refusals(unbounded(unending), &openapi::GUARDED).layer(middleware::from_fn(access::streams)),
+        )
 }
 
 /// Control requests end soon, are few, and are small; media waits for its camera, and is bounded by its consumers.

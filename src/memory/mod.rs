@@ -56,9 +56,9 @@ impl Thresholds {
     /// The step at this use, coming from `before`.
     fn step(&self, percent: u32, before: Pressure) -> Pressure {
         let steps = [(Pressure::End, self.end), (Pressure::Shed, self.shed), (Pressure::Refuse, self.refuse)];
-        let holds = |(step, threshold): &(Pressure, u32)| {
-            let calm = if before >= *step { CALM } else { 0 };
-            percent.saturating_add(calm) >= *threshold
+        let holds = |(step, threshold): &(Pressure, u32)| match before >= *step {
+            true => percent.saturating_add(CALM) > *threshold,
+            false => percent >= *threshold,
         };
         steps.into_iter().find(holds).map_or(Pressure::None, |(step, _)| step)
     }

@@ -119,12 +119,12 @@ fn black(dir: &Path, size: &str) -> Vec<u8> {
 }
 
 #[test]
-fn fifty_kilobytes_that_decode_into_half_a_gigabyte_end_their_worker_alone() {
+fn fifty_kilobytes_that_decode_into_half_a_gigabyte_stay_within_their_workers_memory() {
     let dir = tempfile::tempdir().unwrap();
     let server = Camshaft::start_with("limits: { pixels_memory: 128M, software_pixels: 100G }\n", CLOCK);
     let watcher = bystander(&server);
     let before = resident(server.pid());
-    // The gate refuses the first by its size; the second has to be stopped.
+    // The gate refuses the first by its size; the second may be decoded, if its worker has the room.
     for size in ["4096x4096", "4096x2160"] {
         let bomb = black(dir.path(), size);
         assert!(bomb.len() < 100_000, "{} bytes", bomb.len());
@@ -138,7 +138,7 @@ fn fifty_kilobytes_that_decode_into_half_a_gigabyte_end_their_worker_alone() {
         });
         let most = most.load(Ordering::Relaxed);
         eprintln!("{} bytes of {size}: {status} after {took:?}, worker of {} MiB", bomb.len(), most >> 20);
-        assert!([422, 503].contains(&status), "{size}: {status}");
+        assert!([200, 422, 503].contains(&status), "{size}: {status}");
         // FFmpeg's libraries are in there as well.
         assert!(most < 256 << 20, "{size}: {most} bytes");
     }

@@ -27,7 +27,7 @@ fn a_thousand_connections_take_their_places_and_disturb_nobody() {
     let connections = "camshaft_connections{server=\"http\"}";
     server.wait_metric(connections, MANY as f64);
     let grown = resident(server.pid()).saturating_sub(before);
-    eprintln!("{MANY} silent connections take {} KiB each", grown / MANY as u64 >> 10);
+    eprintln!("{MANY} silent connections take {} KiB each", (grown / MANY as u64) >> 10);
     assert!(grown < 64 << 20, "{grown} bytes more");
     // Who comes next waits until the silent ones are cut off; probes do not.
     let asked = Instant::now();

@@ -1,5 +1,6 @@
 //! Limits: who goes past one is told so or ended, alone, and memory stays where it was. `docs/limits.md` lists every one.
 
+mod api;
 mod bombs;
 mod floods;
 mod memory;
