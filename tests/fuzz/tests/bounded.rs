@@ -39,7 +39,7 @@ fn run(name: &str) {
     corpus.iter().for_each(|input| check(name, target, input));
     let seed = number("FUZZ_SEED", 1);
     let mut random = fastrand::Rng::with_seed(seed);
-    let end = Instant::now() + Duration::from_secs(number("FUZZ_SECONDS", 2));
+    let end = Instant::now() + Duration::from_secs(number("FUZZ_SECONDS", 1));
     let mut runs = 0u64;
     while Instant::now() < end {
         check(name, target, &mutated(&corpus, &mut random));

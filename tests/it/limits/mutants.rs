@@ -97,7 +97,7 @@ fn damaged_files_are_answered_as_documented_and_disturb_nobody() {
     let (memory, open, workers) = (resident(server.pid()), descriptors(), children(server.pid()).len());
     let seed = number("MUTATE_SEED", 7);
     let mut random = fastrand::Rng::with_seed(seed);
-    let end = Instant::now() + Duration::from_secs(number("MUTATE_SECONDS", 12));
+    let end = Instant::now() + Duration::from_secs(number("MUTATE_SECONDS", 8));
     let mut seen = BTreeMap::<(&str, u16), u32>::new();
     while Instant::now() < end {
         let seed = random.choice(&seeds).unwrap();
