@@ -19,6 +19,7 @@ COPY engine engine
 COPY shim shim
 COPY src src
 COPY deploy/camshaft.example.yaml deploy/camshaft.example.yaml
+COPY tests/fuzz tests/fuzz
 COPY tests/softva tests/softva
 # The same paths and times in every build: what is left to differ is the archive's state of the day.
 ARG SOURCE_DATE_EPOCH=0

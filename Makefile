@@ -2,7 +2,7 @@ RUST := 1.91
 # Where rustup puts cargo: sudo and CI often lack it, and Debian's own cargo may be too old.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help demo test lint clippy supply-chain sanitize miri bench shim image rust
+.PHONY: help demo test lint clippy supply-chain sanitize miri bench shim image fuzz fuzz-api soak load rust
 
 help:
 	@echo 'make demo    two synthetic cameras on http://127.0.0.1:8080, until Ctrl-C'
@@ -14,6 +14,10 @@ help:
 	@echo 'make shim    the stand-in ffmpeg and ffprobe, static, for any image; says where they are'
 	@echo 'make image   the container image, built with podman, checked, with its SBOM; NAME=camshaft:latest'
 	@echo 'make bench   CPU, memory and latency against ffmpeg, as today; ARGS=--help for its options'
+	@echo 'make fuzz    every target under libFuzzer for FUZZ_SECONDS (60) each, then mutated media; needs a nightly Rust'
+	@echo 'make fuzz-api  the API against its own description, with and without a token (schemathesis)'
+	@echo 'make soak    readers, workers, cameras and reloads come and go for SOAK_MINUTES (10); says what stayed'
+	@echo 'make load    8 cameras, 200 viewers for LOAD_SECONDS (60): CPU, late frames, drops'
 	@echo
 	@echo 'Missing Debian packages are installed with apt. Rust $(RUST) or newer is needed.'
 
@@ -60,6 +64,22 @@ shim: rust
 image: rust
 	@deploy/bootstrap.sh image
 	@deploy/image/build.sh $(NAME)
+
+fuzz: rust
+	@deploy/bootstrap.sh test
+	@tests/support/fuzz.sh
+
+fuzz-api: rust
+	@deploy/bootstrap.sh test
+	cargo test --workspace --test it -- --ignored --nocapture limits::api
+
+soak: rust
+	@deploy/bootstrap.sh test
+	SOAK_MINUTES=$${SOAK_MINUTES:-10} cargo test --workspace --test it -- --ignored --nocapture soak::for_minutes
+
+load: rust
+	@deploy/bootstrap.sh test
+	cargo test --workspace --test it -- --ignored --nocapture soak::load
 
 rust:
 	@found=$$(cargo --version 2>/dev/null | cut -d' ' -f2); \

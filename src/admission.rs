@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory::{Memory, Pressure};
 use crate::metrics::Metrics;
 use crate::plan::{Cost, Resource};
 
@@ -55,6 +56,7 @@ pub struct Claimant {
 #[derive(Debug)]
 pub struct Admission {
     budgets: Budgets,
+    memory: Arc<Memory>,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
 }
@@ -119,8 +121,8 @@ pub struct Turn {
 
 impl Admission {
     /// Nobody works yet.
-    pub fn new(budgets: Budgets, metrics: Arc<Metrics>) -> Arc<Self> {
-        let admission = Self { budgets, metrics, state: Mutex::default() };
+    pub fn new(budgets: Budgets, memory: Arc<Memory>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let admission = Self { budgets, memory, metrics, state: Mutex::default() };
         let mut state = admission.state();
         state.shown.insert(Resource::Software);
         admission.show(&mut state);
@@ -132,14 +134,20 @@ impl Admission {
     /// first that there would be room for without streams of lower priority, which lose their grants.
     ///
     /// # Errors
-    /// [`ErrorKind::Overloaded`] if there is no room; nobody's grant is touched then.
+    /// [`ErrorKind::Overloaded`] if there is no room, or memory runs short; nobody's grant is touched then.
     pub fn admit(self: &Arc<Self>, claimant: &Claimant, options: &[Cost]) -> Result<Admitted> {
+        self.memory.admit("pixels")?;
         let mut state = self.state();
         let Choice { option, cost, victims } = self.choose(&state, claimant, options, None)?;
         state.revoke(&victims, claimant);
         let grant = self.grant(&mut state, claimant.clone(), cost);
         self.show(&mut state);
         Ok(Admitted { option, grant })
+    }
+
+    /// How short memory is.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// As [`Self::admit`] says; the grant `own` counts as free.
@@ -169,8 +177,11 @@ impl Admission {
         Turn { admission: self.clone(), id, admitted: turn }
     }
 
-    /// Lets in whoever there is room for, by priority.
-    fn serve_queue(self: &Arc<Self>) {
+    /// Lets in whoever there is room for, by priority, unless memory runs short.
+    pub fn serve_queue(self: &Arc<Self>) {
+        if self.memory.pressure() > Pressure::None {
+            return;
+        }
         let mut state = self.state();
         let mut order: Vec<(u64, u8)> =
             state.waiting.iter().map(|(id, waiting)| (*id, waiting.claimant.priority)).collect();

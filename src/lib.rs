@@ -21,6 +21,7 @@ pub mod ingest;
 pub mod job;
 pub mod link;
 pub mod media;
+pub mod memory;
 pub mod metrics;
 pub mod output;
 pub mod plan;

@@ -6,12 +6,16 @@ use prometheus::{
     TextEncoder,
 };
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The process's metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Streams that went, whose series are still there: finding these looks at every series there is, so that it is done
+    /// for many streams at once, before anybody sees them.
+    gone: Mutex<HashSet<String>>,
     /// 1 for the state that the stream is in, 0 for the others.
     pub stream_state: IntGaugeVec,
     /// 1 while media comes from the source.
@@ -122,6 +126,18 @@ pub struct Metrics {
     pub rtsp_sessions: IntGaugeVec,
     /// RTSP connections that were closed for what they did, by reason.
     pub rtsp_closed: IntCounterVec,
+    /// Connections that are open now, by server.
+    pub connections: IntGaugeVec,
+    /// Times that a limit was reached, by its setting.
+    pub limits_reached: IntCounterVec,
+    /// Bytes of memory that count against the limit.
+    pub memory_used: IntGaugeVec,
+    /// The limit.
+    pub memory_limit: IntGaugeVec,
+    /// The step of the memory's overload ladder.
+    pub memory_pressure: IntGaugeVec,
+    /// What was refused or given up for want of memory.
+    pub memory_given_up: IntCounterVec,
     /// Transcode jobs that run now.
     pub jobs_running: IntGaugeVec,
     /// Transcode jobs that were asked for, by result.
@@ -132,6 +148,8 @@ pub struct Metrics {
 
 const STREAM: &[&str] = &["stream"];
 const DEVICE: &[&str] = &["device"];
+/// Streams that go until their series do, if nobody looks at the metrics.
+const SWEPT_AT_ONCE: usize = 1024;
 /// Seconds; live media moves in tens of milliseconds, a stall is worth seeing up to the watchdog's 5 s.
 const LATENCY_BUCKETS: &[f64] = &[0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0];
 
@@ -305,12 +323,31 @@ impl Metrics {
                 &["result"],
             ),
             job_frames: table.counters("job_frames_total", "Pictures that transcode jobs made", &[]),
+            connections: table.gauges("connections", "Connections now: http, admin, unix, rtsp", &["server"]),
+            limits_reached: table.counters(
+                "limits_reached_total",
+                "Times that a limit turned something away or ended it, by its setting",
+                &["limit"],
+            ),
+            memory_used: table.gauges("memory_used_bytes", "Memory in use that counts against the limit", &[]),
+            memory_limit: table.gauges("memory_limit_bytes", "Memory that the service may use", &[]),
+            memory_pressure: table.gauges(
+                "memory_pressure",
+                "0 none, 1 new work is refused, 2 raw readers and rings are cut, 3 the largest worker is ended",
+                &[],
+            ),
+            memory_given_up: table.counters(
+                "memory_given_up_total",
+                "Refused or given up for want of memory: stream, job, pixels, reader, ring, worker",
+                &["what"],
+            ),
             rtsp_closed: table.counters(
                 "rtsp_closed_total",
                 "RTSP connections closed for what they did or failed to do",
                 &["reason"],
             ),
             registry: registry.clone(),
+            gone: Mutex::default(),
         };
         let build = table.gauges("build_info", "1, with the version", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -319,6 +356,7 @@ impl Metrics {
 
     /// All series in Prometheus' text format (version 0.0.4).
     pub fn text(&self) -> String {
+        self.sweep();
         let mut out = Vec::new();
         // Writing into memory does not fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
@@ -327,20 +365,44 @@ impl Metrics {
 
     /// The series of one stream; they are removed when this is dropped.
     pub fn stream(self: &Arc<Self>, id: &str) -> StreamMetrics {
+        let is_back = self.gone().contains(id);
+        if is_back {
+            self.sweep();
+        }
         StreamMetrics { all: self.clone(), id: id.to_owned() }
     }
 
     fn forget(&self, id: &str) {
+        let mut gone = self.gone();
+        gone.insert(id.to_owned());
+        let are_many = gone.len() >= SWEPT_AT_ONCE;
+        drop(gone);
+        if are_many {
+            self.sweep();
+        }
+    }
+
+    fn gone(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        // Names are put in and taken out whole.
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the series of the streams that went.
+    fn sweep(&self) {
+        let gone = &std::mem::take(&mut *self.gone());
+        if gone.is_empty() {
+            return;
+        }
         for vec in [&self.shm_readers, &self.shm_bytes] {
-            remove_stream(vec, id, |labels| vec.remove(labels));
+            remove_streams(vec, gone, |labels| vec.remove(labels));
         }
         for vec in [&self.stream_state, &self.stream_up, &self.consumers, &self.ring_bytes, &self.ring_joinable] {
-            remove_stream(vec, id, |labels| vec.remove(labels));
+            remove_streams(vec, gone, |labels| vec.remove(labels));
         }
         for vec in
             [&self.acceleration, &self.worker_rss_bytes, &self.worker_sandboxed, &self.degraded, &self.overload_step]
         {
-            remove_stream(vec, id, |labels| vec.remove(labels));
+            remove_streams(vec, gone, |labels| vec.remove(labels));
         }
         for vec in [
             &self.source_fps,
@@ -349,7 +411,7 @@ impl Metrics {
             &self.ring_seconds,
             &self.verify_psnr,
         ] {
-            remove_stream(vec, id, |labels| vec.remove(labels));
+            remove_streams(vec, gone, |labels| vec.remove(labels));
         }
         for vec in [
             &self.source_packets,
@@ -372,12 +434,12 @@ impl Metrics {
             &self.verifications,
             &self.blames,
         ] {
-            remove_stream(vec, id, |labels| vec.remove(labels));
+            remove_streams(vec, gone, |labels| vec.remove(labels));
         }
         for vec in [&self.worker_cpu_seconds, &self.gpu_seconds, &self.gpu_wait_seconds] {
-            remove_stream(vec, id, |labels| vec.remove(labels));
+            remove_streams(vec, gone, |labels| vec.remove(labels));
         }
-        remove_stream(&self.stage_latency, id, |labels| self.stage_latency.remove(labels));
+        remove_streams(&self.stage_latency, gone, |labels| self.stage_latency.remove(labels));
     }
 }
 
@@ -423,12 +485,16 @@ impl Drop for StreamMetrics {
     }
 }
 
-fn remove_stream<T>(vec: &impl Collector, id: &str, remove: impl Fn(&HashMap<&str, &str>) -> prometheus::Result<T>) {
+fn remove_streams<T>(
+    vec: &impl Collector,
+    gone: &HashSet<String>,
+    remove: impl Fn(&HashMap<&str, &str>) -> prometheus::Result<T>,
+) {
     for family in vec.collect() {
         for metric in family.get_metric() {
             let pairs = metric.get_label();
             let labels: HashMap<&str, &str> = pairs.iter().map(|pair| (pair.name(), pair.value())).collect();
-            if labels.get("stream") == Some(&id) {
+            if labels.get("stream").is_some_and(|stream| gone.contains(*stream)) {
                 // Gone already is as good.
                 let _ = remove(&labels);
             }

@@ -147,6 +147,16 @@ impl Ring {
         self.head.send_modify(|head| head.next = next + 1);
     }
 
+    /// Lets go of all that is older than the newest keyframe, and gives how many bytes that were.
+    pub fn keep_newest_gop(&self) -> u64 {
+        let mut state = self.state();
+        let before = state.bytes();
+        if let Some(newest) = state.keyframes.back().copied() {
+            state.drop_before(newest);
+        }
+        before - state.bytes()
+    }
+
     /// Ends every reader once it has read what is held.
     pub fn close(&self) {
         self.head.send_modify(|head| head.closed = true);

@@ -34,6 +34,14 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct Place {
     _permit: Option<OwnedSemaphorePermit>,
+    last: bool,
+}
+
+impl Place {
+    /// Whether it was the last: who comes next waits.
+    pub fn is_last(&self) -> bool {
+        self.last
+    }
 }
 
 impl Listener {
@@ -51,7 +59,7 @@ impl Listener {
         if let Err(error) = configure(&stream, self.stalled_peer) {
             tracing::debug!(%error, "the peer left before its connection was set up");
         }
-        (stream, peer, Place { _permit: permit })
+        (stream, peer, Place { _permit: permit, last: self.places.available_permits() == 0 })
     }
 }
 

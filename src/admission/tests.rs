@@ -1,10 +1,12 @@
 use super::*;
+use crate::memory::{Reading, Thresholds};
 use crate::plan::{Backend, Codec, Work};
 
 const NODE: &str = "/dev/dri/renderD128";
 
 fn admission() -> Arc<Admission> {
-    Admission::new(Budgets { software: 100, device: 50 }, Arc::new(Metrics::new()))
+    let metrics = Arc::new(Metrics::new());
+    Admission::new(Budgets { software: 100, device: 50 }, Memory::new(Thresholds::default(), metrics.clone()), metrics)
 }
 
 fn who(stream: &str, priority: u8) -> Claimant {
@@ -118,4 +120,18 @@ async fn an_admission_that_nobody_takes_is_given_back() {
     let mut grant = admission.admit(&who("low", 1), &[software(100)]).unwrap().grant;
     let _high = admission.admit(&who("high", 2), &[software(1)]).unwrap();
     assert!(grant.revoked().await.contains("'high'"));
+}
+
+#[tokio::test]
+async fn while_memory_runs_short_nobody_is_let_in_and_those_who_are_in_stay() {
+    let admission = admission();
+    let first = admission.admit(&who("a", 5), &[software(10)]).unwrap();
+    admission.memory.note(Reading { used: 85, limit: 100 });
+    let error = admission.admit(&who("b", 9), &[software(10)]).unwrap_err();
+    assert!(error.message().contains("limits.memory_refuse"), "{error}");
+    let mut turn = admission.queue(who("b", 9), vec![software(10)]);
+    assert_eq!(taken_back(&first.grant), None);
+    admission.memory.note(Reading { used: 10, limit: 100 });
+    admission.serve_queue();
+    turn.admitted().await;
 }

@@ -2,11 +2,12 @@
 
 mod files;
 mod identity;
+mod memory;
 mod servers;
 mod tokens;
 mod users;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ use crate::events::Events;
 use crate::hw::{BreakerSettings, Devices, Roots};
 use crate::job::Jobs;
 use crate::link::{Programs, Spawner};
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::plan::Policy;
 use crate::sandbox::{self, ConfineError};
@@ -60,6 +62,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<ExitCode> {
     logs::start(args.log_format, logs::SERVICE);
     forbid_cores();
+    raise_descriptors();
     let files = Files::new(args.config);
     let config = files.load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -115,9 +118,12 @@ impl Service {
         let (breaker, choice) = (breaker_settings(&config.hardware.recovery), config.hardware.device.clone());
         let devices = Devices::new(spawner.clone(), Roots::default(), choice, breaker, events.clone());
         let (limits, recovery) = (config.limits.clone(), config.hardware.recovery.clone());
-        let context = Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits, recovery);
+        let memory = Memory::new(memory::thresholds(&limits), metrics.clone());
+        let (spawning, known) = (spawner.clone(), devices.clone());
+        let context = Context::new(spawning, known, events.clone(), metrics.clone(), memory, limits, recovery);
         let context = Arc::new(context);
         let (admission, limits) = (context.admission.clone(), context.limits.clone());
+        tasks.spawn(memory::watch(limits.clone(), spawner.clone(), admission.clone(), cancel.clone()));
         let jobs = Jobs::new(spawner.clone(), devices.clone(), admission, metrics.clone(), limits);
         let streams = Streams::new(context);
         let (ready, is_ready) = watch::channel(false);
@@ -261,6 +267,15 @@ impl Service {
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// As many descriptors as it may have: the usual 1024 are fewer than the connections and workers that limits allow.
+/// Workers lower their own.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, current = limit.current, "the limit on open descriptors cannot be raised");
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Ended, Jobs, Running, Spool};
 use crate::media::MediaTime;
+use crate::memory::{Memory, Thresholds};
 use crate::metrics::Metrics;
 use crate::plan::{DeviceChoice, Policy};
 use crate::query::{TranscodeRequest, parse_format};
@@ -170,7 +171,8 @@ async fn work(args: &Args, request: TranscodeRequest) -> Result<Ended> {
     // Whoever schedules this process has given it its room.
     let budgets = Budgets::new(Some(u64::MAX), Some(u64::MAX));
     let metrics = Arc::new(Metrics::new());
-    let admission = Admission::new(budgets, metrics.clone());
+    let memory = Memory::new(Thresholds::default(), metrics.clone());
+    let admission = Admission::new(budgets, memory, metrics.clone());
     let limits = Limits { job_threads: args.threads.unwrap_or_else(usual_threads), ..Limits::default() };
     let jobs = Jobs::new(spawner, devices, admission, metrics, limits);
     let input = jobs.spool();

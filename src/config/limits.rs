@@ -58,12 +58,28 @@ quantities! {
     ingest_memory: u64 = mib(128), from mib(32), to mib(4096);
     /// Short-lived workers (stills, trials) at once, beside the live ones.
     workers_beside: u32 = 2, from 1, to 32;
+    /// Bytes that the whole service may use.
+    memory: MemorySize = MemorySize(None), from MemorySize(Some(mib(128))), to MemorySize(Some(mib(1 << 20)));
+    /// Percent of that from which on nothing new begins.
+    memory_refuse: u32 = 80, from 1, to 100;
+    /// Percent from which on raw readers are ended and rings cut to their newest GOP.
+    memory_shed: u32 = 90, from 1, to 100;
+    /// Percent from which on the largest worker is ended.
+    memory_end: u32 = 95, from 1, to 100;
     /// For finishing what can be finished after SIGTERM.
     drain: Duration = secs(20), from secs(1), to secs(20);
+    /// HTTP connections at a time, of each of the ports and of the Unix socket.
+    http_connections: u32 = 1024, from 1, to 100_000;
+    /// For the head of an HTTP request, and between two requests.
+    http_head: Duration = secs(10), from millis(100), to secs(300);
+    /// Requests of the control API that are answered at a time.
+    control_calls: u32 = 256, from 1, to 10_000;
+    /// For answering one.
+    control_timeout: Duration = secs(10), from millis(100), to secs(300);
     /// Bytes of a request body of the control API.
     control_body: u64 = mib(1) / 16, from 1024, to mib(1);
     /// Streams in all, from files and from the API.
-    streams_max: u32 = 256, from 1, to 4096;
+    streams_max: u32 = 256, from 1, to 16_384;
     /// What all work on pixels may cost the CPUs.
     software_pixels: PixelRate = PixelRate(None), from mega(1), to mega(1_000_000);
     /// What it may cost each GPU.
@@ -84,6 +100,8 @@ quantities! {
     rtsp_connections: u32 = 1024, from 1, to 100_000;
     /// Bytes of an RTSP message.
     rtsp_message: u64 = mib(1) / 8, from 4096, to mib(1);
+    /// For an RTSP message from its first byte to its last, and for a connection's first one.
+    rtsp_head: Duration = secs(10), from millis(100), to secs(300);
     /// Without a sign of life from an RTSP client, after which its session ends.
     rtsp_session: Duration = secs(60), from secs(1), to secs(3600);
 }
@@ -112,6 +130,26 @@ impl Quantity for PixelRate {
     }
 }
 
+/// Bytes, or `auto` (none): what the memory cgroup allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MemorySize(pub Option<u64>);
+
+impl Quantity for MemorySize {
+    fn parse(text: &str, min: Self, max: Self) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        let size = parse_scaled(text, 1024).map(|size| Self(Some(size)));
+        size.filter(|size| (min..=max).contains(size)).ok_or_else(|| {
+            format!("must be a size in bytes from {} to {}, such as 512M or 2G, or auto", min.show(), max.show())
+        })
+    }
+
+    fn show(self) -> String {
+        self.0.map_or_else(|| "auto".to_owned(), Quantity::show)
+    }
+}
+
 /// Reads `limits:` and checks the limits against each other.
 pub(super) fn read(section: Option<&Section>, report: &mut Report) -> Limits {
     let Some(section) = section else { return Limits::default() };
@@ -132,6 +170,9 @@ pub(super) fn read(section: Option<&Section>, report: &mut Report) -> Limits {
     );
     let consumers_fit = limits.consumers_per_stream <= limits.consumers_total;
     ordered("consumers_per_stream", "consumers_total", consumers_fit, limits.consumers_total.show());
+    let (refuse, shed, end) = (limits.memory_refuse, limits.memory_shed, limits.memory_end);
+    ordered("memory_refuse", "memory_shed", refuse <= shed, shed.show());
+    ordered("memory_shed", "memory_end", shed <= end, end.show());
     limits
 }
 

@@ -65,7 +65,7 @@ impl From<PathRejection> for Failure {
 impl From<BytesRejection> for Failure {
     fn from(rejection: BytesRejection) -> Self {
         let message = match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => format!("the body is larger than the {} bytes allowed", super::BODY_MAX),
+            StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than limits.control_body allows".to_owned(),
             _ => format!("the body could not be read: {}", rejection.body_text()),
         };
         Self::with_status(rejection.status(), Error::invalid(message))
@@ -107,10 +107,10 @@ pub(super) async fn unknown_method(method: Method, uri: Uri) -> Failure {
 /// The answer when the layers around a control request give it up.
 pub(super) async fn given_up(cause: BoxError) -> Failure {
     if cause.is::<tower::timeout::error::Elapsed>() {
-        return Error::unavailable(format!("the call took longer than {} s", super::CONTROL_TIMEOUT.as_secs())).into();
+        return Error::unavailable("the call took longer than limits.control_timeout allows").into();
     }
     if cause.is::<tower::load_shed::error::Overloaded>() {
-        let message = format!("{} calls are being answered, which is the limit", super::CONTROL_CALLS_MAX);
+        let message = "as many calls are being answered as limits.control_calls allows";
         return Error::new(ErrorKind::Overloaded, message).into();
     }
     Error::internal("the call could not be answered").with_source(cause).into()

@@ -25,7 +25,7 @@ pub use about::About;
 pub use admin::{AdminState, admin};
 pub use body::DeliveryOptions;
 pub use listener::{Caller, Connection, PodListener, TlsListener};
-pub use server::{ServerOptions, serve};
+pub use server::{Connections, ServerOptions, serve};
 
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
@@ -57,12 +57,16 @@ use crate::media::StreamId;
 use crate::query;
 use crate::stream::Streams;
 
-/// The largest body of a control request, in bytes.
-const BODY_MAX: usize = 64 << 10;
-/// The longest that a control request may take.
-const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Control requests at a time; more are turned away.
-const CONTROL_CALLS_MAX: usize = 256;
+/// Bounds on requests of the control API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlLimits {
+    /// Bytes of a body.
+    pub body: usize,
+    /// At a time; more are turned away.
+    pub calls: usize,
+    /// The longest that one may take.
+    pub timeout: Duration,
+}
 
 /// Is told of every request that was answered.
 pub trait RequestObserver: Send + Sync {
@@ -83,6 +87,7 @@ pub struct ApiState {
     jobs: Arc<Jobs>,
     doors: Doors,
     about: About,
+    control: ControlLimits,
 }
 
 impl ApiState {
@@ -98,8 +103,9 @@ impl ApiState {
         jobs: Arc<Jobs>,
         doors: Doors,
         about: About,
+        control: ControlLimits,
     ) -> Self {
-        Self { streams, defaults, devices, delivery, observer, events, jobs, doors, about }
+        Self { streams, defaults, devices, delivery, observer, events, jobs, doors, about, control }
     }
 }
 
@@ -111,7 +117,7 @@ impl fmt::Debug for ApiState {
 
 /// Every call of the API.
 pub fn api(state: ApiState) -> Router {
-    let (calls, document) = calls().split_for_parts();
+    let (calls, document) = calls(state.control).split_for_parts();
     let outermost_first = ServiceBuilder::new()
         .layer(
             TraceLayer::new_for_http()
@@ -135,7 +141,7 @@ pub fn api(state: ApiState) -> Router {
         .with_state(state)
 }
 
-fn calls() -> OpenApiRouter<ApiState> {
+fn calls(control: ControlLimits) -> OpenApiRouter<ApiState> {
     let open = OpenApiRouter::new()
         .routes(routes!(openapi::index))
         .routes(routes!(openapi::document))
@@ -157,22 +163,30 @@ fn calls() -> OpenApiRouter<ApiState> {
         .routes(routes!(transcode::transcode));
     let unending = OpenApiRouter::new().routes(routes!(events::listen)).routes(routes!(ingest::ingest));
     OpenApiRouter::with_openapi(openapi::Document::openapi())
-        .merge(bounded(open))
-        .merge(bounded(streams).layer(middleware::from_fn(access::streams)))
-        .merge(bounded(breakers).merge(trials).layer(middleware::from_fn(access::admin)))
-        .merge(unbounded(media).layer(middleware::from_fn(access::media)))
-        .merge(unbounded(unending).layer(middleware::from_fn(access::streams)))
+        .merge(openapi::with_refusals(bounded(open, control), &openapi::BUSY))
+        .merge(
+            openapi::with_refusals(bounded(streams, control), &openapi::GUARDED)
+                .layer(middleware::from_fn(access::streams)),
+        )
+        .merge(
+            openapi::with_refusals(bounded(breakers, control).merge(trials), &openapi::GUARDED)
+                .layer(middleware::from_fn(access::admin)),
+        )
+        .merge(openapi::with_refusals(unbounded(media), &openapi::GUARDED).layer(middleware::from_fn(access::media)))
+        .merge(
+            openapi::with_refusals(unbounded(unending), &openapi::GUARDED).layer(middleware::from_fn(access::streams)),
+        )
 }
 
 /// Control requests end soon, are few, and are small; media waits for its camera, and is bounded by its consumers.
-fn bounded<S: Clone + Send + Sync + 'static>(calls: OpenApiRouter<S>) -> OpenApiRouter<S> {
+fn bounded<S: Clone + Send + Sync + 'static>(calls: OpenApiRouter<S>, limits: ControlLimits) -> OpenApiRouter<S> {
     calls.layer(
         ServiceBuilder::new()
             .layer(HandleErrorLayer::new(error::given_up))
             .load_shed()
-            .layer(GlobalConcurrencyLimitLayer::new(CONTROL_CALLS_MAX))
-            .timeout(CONTROL_TIMEOUT)
-            .layer(DefaultBodyLimit::max(BODY_MAX)),
+            .layer(GlobalConcurrencyLimitLayer::new(limits.calls))
+            .timeout(limits.timeout)
+            .layer(DefaultBodyLimit::max(limits.body)),
     )
 }
 

@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 use std::fmt::Write;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::{Content, Ref, ResponseBuilder};
+use utoipa_axum::router::OpenApiRouter;
 
 use super::dashboard::{self, Dashboard};
 
@@ -22,6 +24,39 @@ use super::dashboard::{self, Dashboard};
     )
 )]
 pub(super) struct Document;
+
+/// How any call may be refused, by status.
+type Refusals = [(&'static str, &'static str)];
+
+/// Where there are more calls than may be answered at a time, or one takes too long.
+pub(super) const BUSY: [(&str, &str); 1] =
+    [("503", "Too much is asked for at a time, or something is away; `Retry-After` says when to ask again")];
+
+/// Where callers show who they are, as well.
+pub(super) const GUARDED: [(&str, &str); 3] = [
+    BUSY[0],
+    ("401", "No token, or a wrong one"),
+    ("403", "The token is for other things, or a page of another origin asks"),
+];
+
+/// `router` with the refusals that layers around its calls make, in the description of each call that says nothing else.
+pub(super) fn with_refusals<S>(mut router: OpenApiRouter<S>, refusals: &Refusals) -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    for item in router.get_openapi_mut().paths.paths.values_mut() {
+        let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+        for operation in all.into_iter().flatten() {
+            for (status, description) in refusals {
+                let body = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+                let response = ResponseBuilder::new().description(*description).content("application/json", body);
+                let known = &mut operation.responses.responses;
+                known.entry((*status).to_owned()).or_insert_with(|| response.build().into());
+            }
+        }
+    }
+    router
+}
 
 /// Both descriptions, made once: the calls never change.
 #[derive(Clone, Debug)]

@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use super::listener::Connection;
 use super::upload::{Upload, Watched};
+use crate::metrics::Metrics;
 use crate::tcp;
 
 /// Bytes buffered for a connection in each direction: bounds a request's head, and how far a response runs ahead of the
@@ -41,11 +42,50 @@ impl Default for ServerOptions {
     }
 }
 
+/// Counts a server's connections.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    metrics: Arc<Metrics>,
+    server: &'static str,
+}
+
+/// One that is open, until dropped.
+#[derive(Debug)]
+struct Open(Connections);
+
+impl Connections {
+    /// Of `server`: `http`, `admin`, `unix`.
+    pub fn new(metrics: Arc<Metrics>, server: &'static str) -> Self {
+        metrics.connections.with_label_values(&[server]).set(0);
+        Self { metrics, server }
+    }
+
+    fn open(&self) -> Open {
+        self.metrics.connections.with_label_values(&[self.server]).inc();
+        Open(self.clone())
+    }
+
+    fn note_limit(&self, setting: &str) {
+        self.metrics.limits_reached.with_label_values(&[setting]).inc();
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.connections.with_label_values(&[self.0.server]).dec();
+    }
+}
+
 /// Serves `router` until `shutdown`; then stops accepting, lets every request under way finish, and returns. Dropping
 /// the future cuts all connections. Every request has its [`super::Caller`] and an [`Upload`] as
 /// extensions.
-pub async fn serve<L>(mut listener: L, router: Router, options: ServerOptions, shutdown: CancellationToken)
-where
+pub async fn serve<L>(
+    mut listener: L,
+    router: Router,
+    options: ServerOptions,
+    counted: Connections,
+    shutdown: CancellationToken,
+) where
     L: Listener<Io: Connection>,
 {
     let places = Arc::new(Semaphore::new(options.connections_max));
@@ -54,7 +94,7 @@ where
     let mut connections = JoinSet::new();
     loop {
         let (stream, place) = tokio::select! {
-            accepted = accept(&mut listener, &places) => accepted,
+            accepted = accept(&mut listener, &places, &counted) => accepted,
             Some(_) = connections.join_next() => continue,
             () = shutdown.cancelled() => break,
         };
@@ -69,7 +109,7 @@ where
             request
         }));
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let shutdown = shutdown.clone();
+        let (shutdown, open, counted) = (shutdown.clone(), counted.open(), counted.clone());
         connections.spawn(async move {
             let mut connection = pin!(connection);
             let end = tokio::select! {
@@ -80,9 +120,12 @@ where
                 }
             };
             if let Err(error) = end {
+                if error.is_timeout() {
+                    counted.note_limit("http_head");
+                }
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop(place);
+            drop((place, open));
         });
     }
     drop(listener);
@@ -90,7 +133,14 @@ where
 }
 
 /// The next connection, once there is a place for it.
-async fn accept<L: Listener>(listener: &mut L, places: &Arc<Semaphore>) -> (L::Io, Option<OwnedSemaphorePermit>) {
+async fn accept<L: Listener>(
+    listener: &mut L,
+    places: &Arc<Semaphore>,
+    counted: &Connections,
+) -> (L::Io, Option<OwnedSemaphorePermit>) {
+    if places.available_permits() == 0 {
+        counted.note_limit("http_connections");
+    }
     // The semaphore is never closed, so there always is a permit.
     let place = places.clone().acquire_owned().await.ok();
     // axum's listener waits where the process is out of descriptors, instead of failing.
@@ -115,7 +165,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, router, options, shutdown.clone()));
+        let counted = Connections::new(Arc::new(Metrics::new()), "http");
+        let server = tokio::spawn(serve(listener, router, options, counted, shutdown.clone()));
         Running { address, shutdown, server }
     }
 

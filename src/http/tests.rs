@@ -14,6 +14,7 @@ use crate::config::{Limits, Recovery};
 use crate::hw::{BreakerSettings, Roots};
 use crate::job::Jobs;
 use crate::link::{Programs, Spawner};
+use crate::memory::{Memory, Thresholds};
 use crate::metrics::Metrics;
 use crate::plan::DeviceChoice;
 use crate::sandbox::Confinements;
@@ -57,6 +58,8 @@ impl RequestObserver for Observed {
     }
 }
 
+const CONTROL: ControlLimits = ControlLimits { body: 64 << 10, calls: 256, timeout: Duration::from_secs(10) };
+
 fn api_with(observer: Arc<Observed>) -> Router {
     let (_, defaults) = watch::channel(StreamDefaults::default());
     let (stalled_consumer, shutdown) = (Duration::from_secs(10), CancellationToken::new());
@@ -68,12 +71,20 @@ fn api_with(observer: Arc<Observed>) -> Router {
     let (roots, breaker) = (Roots::default(), BreakerSettings::default());
     let devices = Devices::new(spawner.clone(), roots, DeviceChoice::Auto, breaker, events.clone());
     let (limits, recovery) = (Limits::default(), Recovery::default());
-    let context =
-        Context::new(spawner.clone(), devices.clone(), events.clone(), metrics.clone(), limits.clone(), recovery);
+    let memory = Memory::new(Thresholds::default(), metrics.clone());
+    let context = Context::new(
+        spawner.clone(),
+        devices.clone(),
+        events.clone(),
+        metrics.clone(),
+        memory,
+        limits.clone(),
+        recovery,
+    );
     let jobs = Jobs::new(spawner, devices.clone(), context.admission.clone(), metrics, limits);
     let streams = Streams::new(Arc::new(context));
-    let doors = Doors { network: Access::Open, socket: Users::All };
-    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs, doors, About::new(None)))
+    let (doors, about) = (Doors { network: Access::Open, socket: Users::All }, About::new(None));
+    api(ApiState::new(streams, defaults, devices, delivery, observer, events, jobs, doors, about, CONTROL))
 }
 
 fn new_api() -> Router {
@@ -128,9 +139,9 @@ async fn a_body_lists_all_its_mistakes_and_has_a_limit() {
     for part in ["source", "transport", "colour"] {
         assert!(message.contains(part), "{message}");
     }
-    let answer = ask(&api, "PUT", "/v1/streams/a", vec![b' '; BODY_MAX + 1]).await;
+    let answer = ask(&api, "PUT", "/v1/streams/a", vec![b' '; CONTROL.body + 1]).await;
     assert_eq!(answer.status, 413);
-    assert!(answer.error().1.contains("65536"), "{}", answer.text);
+    assert!(answer.error().1.contains("limits.control_body"), "{}", answer.text);
 }
 
 #[tokio::test]
@@ -234,10 +245,13 @@ async fn a_panic_is_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn control_requests_are_bounded_in_time() {
-    let router = bounded(OpenApiRouter::new().route("/", routing::get(std::future::pending::<()>))).into();
+    let router = bounded(OpenApiRouter::new().route("/", routing::get(std::future::pending::<()>)), CONTROL).into();
     let answer = ask(&router, "GET", "/", "").await;
     assert_eq!((answer.status, answer.headers[header::RETRY_AFTER].to_str().unwrap()), (503, "5"));
-    assert_eq!(answer.error(), ("unavailable".into(), "the call took longer than 10 s".into()));
+    assert_eq!(
+        answer.error(),
+        ("unavailable".into(), "the call took longer than limits.control_timeout allows".into())
+    );
 }
 
 #[tokio::test]
@@ -248,10 +262,10 @@ async fn control_requests_past_the_limit_are_turned_away() {
         entered.send(release).unwrap();
         async move { released.await.map_err(|_| StatusCode::GONE) }
     };
-    let router: Router = bounded(OpenApiRouter::new().route("/", routing::get(handler))).into();
+    let router: Router = bounded(OpenApiRouter::new().route("/", routing::get(handler)), CONTROL).into();
     let mut releases = Vec::new();
     let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..CONTROL_CALLS_MAX {
+    for _ in 0..CONTROL.calls {
         let router = router.clone();
         calls.spawn(async move { ask(&router, "GET", "/", "").await.status });
         releases.push(entries.recv().await.unwrap());

@@ -110,8 +110,9 @@ impl Jobs {
     /// Takes a place for a job.
     ///
     /// # Errors
-    /// [`ErrorKind::Overloaded`] when `limits.jobs` run.
+    /// [`ErrorKind::Overloaded`] when `limits.jobs` run, or memory runs short.
     pub fn take_place(self: &Arc<Self>) -> Result<Place> {
+        self.admission.memory().admit("job").inspect_err(|_| self.count(JobResult::Refused))?;
         let most = self.limits.jobs;
         let free = |count: u32| (count < most).then_some(count + 1);
         match self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free) {
@@ -121,6 +122,7 @@ impl Jobs {
             }
             Err(_) => {
                 self.count(JobResult::Refused);
+                self.metrics.limits_reached.with_label_values(&["jobs"]).inc();
                 let message =
                     format!("{most} jobs run, which is the limit (limits.jobs): try again when one has ended");
                 Err(Error::new(ErrorKind::Overloaded, message).with_retry_after(RETRY_AFTER))

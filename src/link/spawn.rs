@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::ToWorker;
 use super::stderr::{self, Label, Refused, Words};
-use super::worker::Worker;
+use super::worker::{Reins, Worker};
 use crate::error::{Error, Result};
 use crate::sandbox::{Confinement, Confinements};
 
@@ -76,6 +76,8 @@ pub struct Spawner {
     orders: mpsc::UnboundedSender<Order>,
     confinements: Confinements,
     spare: Mutex<Option<Worker>>,
+    /// Every worker that may still be running.
+    live: std::sync::Mutex<Vec<Reins>>,
 }
 
 impl Spawner {
@@ -103,7 +105,7 @@ impl Spawner {
                 }
             })
             .map_err(|error| Error::internal("cannot start the spawning thread").with_source(error))?;
-        Ok(Arc::new(Self { orders, confinements, spare: Mutex::default() }))
+        Ok(Arc::new(Self { orders, confinements, spare: Mutex::default(), live: std::sync::Mutex::default() }))
     }
 
     /// A new worker whose log lines carry `label`; for an engine the spare one, if it is ready.
@@ -149,6 +151,28 @@ impl Spawner {
         self.spare.lock().await.take();
     }
 
+    /// The process ids of the workers that may still be running.
+    pub fn pids(&self) -> Vec<u32> {
+        self.live().iter().map(|reins| reins.pid).collect()
+    }
+
+    /// Ends the worker for which `size` says the most, to get its memory back; whose owner will see it as dead. Gives its
+    /// label and size.
+    pub fn end_largest(&self, size: impl Fn(u32) -> Option<u64>) -> Option<(Arc<str>, u64)> {
+        let live = self.live();
+        let (bytes, largest) =
+            live.iter().filter_map(|reins| Some((size(reins.pid)?, reins))).max_by_key(|(bytes, _)| *bytes)?;
+        largest.end_for_memory();
+        Some((largest.label.get(), bytes))
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, Vec<Reins>> {
+        // Entries are put in and taken out whole.
+        let mut live = self.live.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        live.retain(Reins::is_alive);
+        live
+    }
+
     /// What confines workers of `program`.
     pub fn confinement(&self, program: Program) -> &Confinement {
         match program {
@@ -165,6 +189,7 @@ impl Spawner {
             .await
             .map_err(|_| gone())?
             .map_err(|error| Error::unavailable(format!("cannot start a worker ({program:?})")).with_source(error))?;
+        self.live().push(worker.reins());
         // A worker that is gone says so when it is read.
         let _ = worker.send(ToWorker::Confine(self.confinement(program).clone()), Bytes::new()).await;
         Ok(worker)

@@ -27,7 +27,7 @@ impl Label {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = label;
     }
 
-    fn get(&self) -> Arc<str> {
+    pub(super) fn get(&self) -> Arc<str> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

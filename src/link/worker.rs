@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -38,6 +39,7 @@ pub struct Worker {
     label: Label,
     confined: Arc<OnceLock<Confined>>,
     refused: Refused,
+    for_memory: Arc<AtomicBool>,
     _kill_on_drop: DropGuard,
 }
 
@@ -62,6 +64,30 @@ pub struct Exit {
     pub description: String,
     /// The signal that killed it.
     pub signal: Option<i32>,
+    /// It was ended to get its memory back.
+    pub for_memory: bool,
+}
+
+/// Ends a worker that belongs to somebody else.
+#[derive(Clone, Debug)]
+pub(super) struct Reins {
+    pub pid: u32,
+    pub label: Label,
+    kill: CancellationToken,
+    for_memory: Arc<AtomicBool>,
+}
+
+impl Reins {
+    /// Whether the process may still be running.
+    pub fn is_alive(&self) -> bool {
+        !self.kill.is_cancelled()
+    }
+
+    /// SIGKILL, for want of memory.
+    pub fn end_for_memory(&self) {
+        self.for_memory.store(true, Ordering::Relaxed);
+        self.kill.cancel();
+    }
 }
 
 impl Exit {
@@ -82,9 +108,10 @@ impl Worker {
         tokio::spawn(write(writer, outgoing));
         let (confined, refused) = (Arc::<OnceLock<Confined>>::default(), words.refused.clone());
         tokio::spawn(read(reader, Inbox { incoming, confined: confined.clone() }, kill.clone()));
-        tokio::spawn(reap(child, kill.clone(), words, exited));
+        let for_memory = Arc::<AtomicBool>::default();
+        tokio::spawn(reap(child, kill.clone(), for_memory.clone(), words, exited));
         let guard = kill.clone().drop_guard();
-        Self { pid, outbox, inbox, exit, kill, label, confined, refused, _kill_on_drop: guard }
+        Self { pid, outbox, inbox, exit, kill, label, confined, refused, for_memory, _kill_on_drop: guard }
     }
 
     /// What the worker says next, or how it ended. Cancel-safe.
@@ -94,7 +121,7 @@ impl Worker {
             None => {
                 // The link is closed: nothing more can come of the process, should it still run.
                 self.kill.cancel();
-                let unknown = || Exit { description: "ended".into(), signal: None };
+                let unknown = || Exit { description: "ended".into(), signal: None, for_memory: false };
                 let exit = if self.exit.is_terminated() {
                     unknown()
                 } else {
@@ -113,6 +140,12 @@ impl Worker {
     /// Whether the process may still be running.
     pub fn is_alive(&self) -> bool {
         !self.outbox.is_closed() && !self.kill.is_cancelled()
+    }
+
+    /// A way to end it for those who do not own it.
+    pub(super) fn reins(&self) -> Reins {
+        let (label, kill, for_memory) = (self.label.clone(), self.kill.clone(), self.for_memory.clone());
+        Reins { pid: self.pid, label, kill, for_memory }
     }
 
     /// What holds the worker, once it has said so.
@@ -189,7 +222,13 @@ async fn read(mut socket: tokio::net::unix::OwnedReadHalf, inbox: Inbox, kill: C
     }
 }
 
-async fn reap(mut child: Child, kill: CancellationToken, words: Words, exited: oneshot::Sender<Exit>) {
+async fn reap(
+    mut child: Child,
+    kill: CancellationToken,
+    for_memory: Arc<AtomicBool>,
+    words: Words,
+    exited: oneshot::Sender<Exit>,
+) {
     let status = tokio::select! {
         status = child.wait() => status,
         () = kill.cancelled() => {
@@ -202,9 +241,17 @@ async fn reap(mut child: Child, kill: CancellationToken, words: Words, exited: o
         // Its last words say why. The pipe ends with the process, but for one that has handed it on.
         let _ = tokio::time::timeout(LAST_WORDS, lines).await;
     }
+    // Its process id may be somebody else's from now on.
+    kill.cancel();
+    let for_memory = for_memory.load(Ordering::Relaxed);
     let exit = match status {
-        Ok(status) => Exit { description: describe(status, &words.refused.get()), signal: status.signal() },
-        Err(error) => Exit { description: format!("cannot be waited for: {error}"), signal: None },
+        Ok(status) if for_memory => Exit {
+            description: "ended because the service ran short of memory".into(),
+            signal: status.signal(),
+            for_memory,
+        },
+        Ok(status) => Exit { description: describe(status, &words.refused.get()), signal: status.signal(), for_memory },
+        Err(error) => Exit { description: format!("cannot be waited for: {error}"), signal: None, for_memory },
     };
     let _ = exited.send(exit);
 }

@@ -102,7 +102,7 @@ impl From<Error> for End {
 impl Connection {
     /// A client who has said nothing yet.
     pub fn new(server: Arc<Server>, wire: Wire) -> Self {
-        let incoming = Incoming::new(wire.read, server.limits.rtsp_message as usize);
+        let incoming = Incoming::new(wire.read, server.limits.rtsp_message as usize, server.limits.rtsp_head);
         let requests = Requests::new(server, wire.carrier, wire.local, wire.peer);
         Self { requests, incoming, outgoing: wire.write, heard: Instant::now() }
     }

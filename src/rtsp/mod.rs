@@ -12,9 +12,9 @@ mod reply;
 mod requests;
 mod rtp;
 mod session;
-mod target;
+pub mod target;
 mod transport;
-mod wire;
+pub mod wire;
 
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -58,9 +58,15 @@ impl Server {
             };
             let (server, shutdown) = (server.clone(), shutdown.clone());
             let Some(wire) = Wire::new(stream, peer, tls.as_ref()) else { continue };
+            let open = server.metrics.connections.with_label_values(&["rtsp"]);
+            open.inc();
+            if place.is_last() {
+                server.metrics.limits_reached.with_label_values(&["rtsp_connections"]).inc();
+            }
             connections.spawn(async move {
                 Connection::new(server, wire).run(shutdown).await;
                 drop(place);
+                open.dec();
             });
         }
         drop(listener);

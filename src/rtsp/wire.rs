@@ -8,8 +8,6 @@ use tokio::time::Instant;
 
 /// Header lines of a message.
 const HEADERS_MAX: usize = 255;
-/// For a message from its first byte to its last; also for a connection's first one.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// Something that a client sent.
@@ -42,6 +40,8 @@ pub struct Incoming<R> {
     read: R,
     buffer: BytesMut,
     message_max: usize,
+    /// For a message from its first byte to its last; also for a connection's first one.
+    message_timeout: Duration,
     /// When the message under way began; `None` between messages.
     began: Option<Instant>,
     /// Bytes at the start of the buffer that hold no end of a head.
@@ -49,9 +49,9 @@ pub struct Incoming<R> {
 }
 
 impl<R: AsyncRead + Unpin> Incoming<R> {
-    /// Reads messages of at most `message_max` bytes.
-    pub fn new(read: R, message_max: usize) -> Self {
-        Self { read, buffer: BytesMut::new(), message_max, began: Some(Instant::now()), searched: 0 }
+    /// Reads messages of at most `message_max` bytes, each within `message_timeout`.
+    pub fn new(read: R, message_max: usize, message_timeout: Duration) -> Self {
+        Self { read, buffer: BytesMut::new(), message_max, message_timeout, began: Some(Instant::now()), searched: 0 }
     }
 
     /// The next message. Cancel-safe.
@@ -70,7 +70,7 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
             let read = self.read.read_buf(&mut self.buffer);
             let read = match self.began {
                 Some(began) => {
-                    tokio::time::timeout_at(began + MESSAGE_TIMEOUT, read).await.map_err(|_| Refusal::TooSlow)?
+                    tokio::time::timeout_at(began + self.message_timeout, read).await.map_err(|_| Refusal::TooSlow)?
                 }
                 None => read.await,
             };
@@ -134,7 +134,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     async fn read_all(bytes: &[u8]) -> (Vec<Inbound>, Refusal) {
-        let mut incoming = Incoming::new(bytes, 4096);
+        let mut incoming = Incoming::new(bytes, 4096, Duration::from_secs(10));
         let mut messages = Vec::new();
         loop {
             match incoming.next().await {
@@ -181,7 +181,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_message_that_trickles_in_has_ten_seconds() {
         let (mut client, server) = tokio::io::duplex(4096);
-        let mut incoming = Incoming::new(server, 4096);
+        let mut incoming = Incoming::new(server, 4096, Duration::from_secs(10));
         let started = Instant::now();
         client.write_all(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n").await.unwrap();
         assert!(incoming.next().await.is_ok());

@@ -13,7 +13,8 @@ use super::rendition::Rendition;
 use super::status::State;
 use crate::fanout::{Delivery, Subscription};
 use crate::link::RenditionId;
-use crate::media::{Frame, FrameRate, RenditionSpec};
+use crate::media::{Frame, FrameRate, OutputSpec, RenditionSpec};
+use crate::memory::{Memory, Pressure};
 use crate::metrics::StreamMetrics;
 
 /// Counts how many want a stream.
@@ -132,6 +133,15 @@ impl Absence {
     }
 }
 
+/// Resolves when a reader of `output` must go for want of memory; readers of small pictures never. Cancel-safe.
+async fn shed(memory: &Memory, output: OutputSpec) {
+    match output {
+        OutputSpec::Raw(_) => memory.reached(Pressure::Shed).await,
+        OutputSpec::Jpeg { .. } | OutputSpec::Encode(_) => std::future::pending().await,
+    }
+    memory.note_given_up("reader");
+}
+
 /// A picture consumer; counted while it lives.
 #[derive(Debug)]
 pub struct PictureStream {
@@ -144,11 +154,12 @@ pub struct PictureStream {
     pub(super) absence: Absence,
     pub(super) ticket: Ticket,
     pub(super) rendition: RenditionUse,
+    pub(super) memory: Arc<Memory>,
 }
 
 impl PictureStream {
-    /// The next picture, and how many this consumer lost before it; `None` when the stream has ended or the camera
-    /// stayed away too long.
+    /// The next picture, and how many this consumer lost before it; `None` when the stream has ended, the camera stayed
+    /// away too long, or memory runs short.
     pub async fn next(&mut self) -> Option<Delivery<Frame>> {
         let delivery = match self.first.take() {
             Some(delivery) => delivery,
@@ -157,6 +168,7 @@ impl PictureStream {
                 delivery = self.pictures.next() => delivery?,
                 () = self.rendition.rendition().ended() => return None,
                 () = self.absence.too_long() => return None,
+                () = shed(&self.memory, self.spec.output) => return None,
             },
         };
         self.note_dropped(delivery.dropped);

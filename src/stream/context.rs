@@ -11,6 +11,7 @@ use crate::events::Events;
 use crate::hw::Devices;
 use crate::link::Spawner;
 use crate::media::MediaTime;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::ring::RingLimits;
 
@@ -36,6 +37,8 @@ pub struct Context {
     /// Sets the first connections of a start apart.
     pub stagger: Stagger,
     consumers: Arc<AtomicUsize>,
+    /// How short memory is.
+    pub memory: Arc<Memory>,
     /// Who may work on pixels.
     pub admission: Arc<Admission>,
 }
@@ -51,15 +54,16 @@ impl Context {
         devices: Arc<Devices>,
         events: Arc<Events>,
         metrics: Arc<Metrics>,
+        memory: Arc<Memory>,
         limits: Limits,
         recovery: Recovery,
     ) -> Self {
         let beside = Semaphore::new(limits.workers_beside as usize);
         let budgets = Budgets::new(limits.software_pixels.0, limits.device_pixels.0);
-        let admission = Admission::new(budgets, metrics.clone());
+        let admission = Admission::new(budgets, memory.clone(), metrics.clone());
         let stagger = Stagger::new(limits.connect_spread);
         let consumers = Arc::default();
-        Self { spawner, metrics, limits, recovery, devices, events, beside, stagger, consumers, admission }
+        Self { spawner, metrics, limits, recovery, devices, events, beside, stagger, consumers, memory, admission }
     }
 
     /// Takes a place for a consumer.
@@ -67,7 +71,24 @@ impl Context {
     /// # Errors
     /// [`ErrorKind::Overloaded`] when `limits.consumers_total` are taken.
     pub fn take_place(&self) -> Result<Place> {
-        take_place(&self.consumers, self.limits.consumers_total as usize, "limits.consumers_total")
+        self.place(&self.consumers, self.limits.consumers_total, "consumers_total")
+    }
+
+    /// Takes one of the `max` places that `taken` counts, which the limit `setting` gives.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Overloaded`] when all are taken.
+    pub fn place(&self, taken: &Arc<AtomicUsize>, max: u32, setting: &'static str) -> Result<Place> {
+        let free = |count: usize| (count < max as usize).then_some(count + 1);
+        match taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free) {
+            Ok(_) => Ok(Place(taken.clone())),
+            Err(_) => {
+                self.metrics.limits_reached.with_label_values(&[setting]).inc();
+                let message =
+                    format!("all {max} places for consumers are taken (limits.{setting}): try again when one has left");
+                Err(Error::new(ErrorKind::Overloaded, message))
+            }
+        }
     }
 
     /// The bounds of a stream's ring.
@@ -79,21 +100,6 @@ impl Context {
             hard_bytes: self.limits.ring_hard_bytes,
             lag_ticks: ticks(self.limits.consumer_lag),
             lag_bytes: self.limits.consumer_lag_bytes,
-        }
-    }
-}
-
-/// Takes one of `max` places counted by `taken`.
-///
-/// # Errors
-/// [`ErrorKind::Overloaded`] when all are taken; the message names `setting`.
-pub fn take_place(taken: &Arc<AtomicUsize>, max: usize, setting: &str) -> Result<Place> {
-    let free = |count: usize| (count < max).then_some(count + 1);
-    match taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free) {
-        Ok(_) => Ok(Place(taken.clone())),
-        Err(_) => {
-            let message = format!("all {max} places for consumers are taken ({setting}): try again when one has left");
-            Err(Error::new(ErrorKind::Overloaded, message))
         }
     }
 }

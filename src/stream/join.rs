@@ -145,7 +145,8 @@ impl Stream {
         let spec = request.resolve(&source)?;
         let fps = request.cadence.nominal(source.frame_rate.unwrap_or(FrameRate { num: 25, den: 1 }));
         let (absence, first) = (feed.absence(), Some(first));
-        Ok(PictureStream { spec, fps, first, pictures, absence, ticket, rendition: used })
+        let memory = self.context.memory.clone();
+        Ok(PictureStream { spec, fps, first, pictures, absence, ticket, rendition: used, memory })
     }
 }
 

@@ -46,7 +46,6 @@ use crate::media::{Frame, InputFormat, MediaTime, RenditionRequest, StillSpec, S
 use crate::plan::Policy;
 use choice::{Chosen, Wanted};
 use consumer::Ticket;
-use context::take_place;
 use feed::Feed;
 use hls::HlsSessions;
 use push::PushPort;
@@ -217,8 +216,8 @@ impl Stream {
     }
 
     fn ticket(&self, kind: &'static str) -> Result<Ticket> {
-        let max = self.context.limits.consumers_per_stream as usize;
-        let own = take_place(&self.consumers, max, "limits.consumers_per_stream")?;
+        let max = self.context.limits.consumers_per_stream;
+        let own = self.context.place(&self.consumers, max, "consumers_per_stream")?;
         let overall = self.context.take_place()?;
         Ok(Ticket::new(self.main.metrics.clone(), kind, self.main.demand(), [own, overall]))
     }

@@ -106,7 +106,7 @@ impl Streams {
     /// Creates or replaces a stream.
     ///
     /// # Errors
-    /// [`ErrorKind::Overloaded`] at `limits.streams_max`.
+    /// [`ErrorKind::Overloaded`] at `limits.streams_max`, or where memory runs short.
     pub async fn put(self: &Arc<Self>, id: StreamId, settings: StreamSettings) -> Result<Put> {
         let streams = self.clone();
         to_the_end(async move {
@@ -231,8 +231,13 @@ impl Streams {
                 Put::Replaced
             }
             None => {
+                // What the configuration says is to be there, now or later.
+                if origin != Origin::Config {
+                    self.context.memory.admit("stream")?;
+                }
                 let max = self.context.limits.streams_max as usize;
                 if self.entries().len() >= max {
+                    self.context.metrics.limits_reached.with_label_values(&["streams_max"]).inc();
                     let message = format!("there are {max} streams already (limits.streams_max): delete one first");
                     return Err(Error::new(ErrorKind::Overloaded, message));
                 }

@@ -18,6 +18,7 @@ use super::used::ProcessUse;
 use crate::config::{Source, StreamSettings};
 use crate::link::{FailureKind, FromWorker, Worker, usage};
 use crate::media::{AudioConfig, ClockSource, MAX_ACCESS_UNIT, Packet, PacketHeader, Track, TrackConfig, VideoConfig};
+use crate::memory::Pressure;
 use crate::metrics::StreamMetrics;
 use crate::ring::Ring;
 use crate::sandbox::Confined;
@@ -374,6 +375,10 @@ impl Connection<'_> {
     /// Once a tick: memory over its limit, or silence that even the worker should have noticed, end the connection.
     fn look(&mut self, intake: &Intake, heard: Instant, patience: Duration) -> Option<Ended> {
         let metrics = &self.task.metrics;
+        let memory = &self.task.context.memory;
+        if memory.pressure() >= Pressure::Shed && self.task.ring.keep_newest_gop() > 0 {
+            memory.note_given_up("ring");
+        }
         let stats = self.task.ring.stats();
         let id = [metrics.id()];
         metrics.all.ring_bytes.with_label_values(&id).set(stats.bytes as i64);

@@ -66,8 +66,8 @@ fn a_camera_that_says_nothing_is_given_up_in_time() {
 }
 
 #[test]
-fn endless_headers_and_fragments_cost_one_worker_and_nobody_else() {
-    for mode in ["endless-header", "endless-fragments"] {
+fn endless_headers_fragments_and_descriptions_cost_one_worker_and_nobody_else() {
+    for mode in ["endless-header", "endless-fragments", "million-lines", "million-tracks"] {
         let camera = hostile_camera(mode);
         let server = Camshaft::start(&format!(
             "  clock: {{ source: \"test:?width=160&height=90&fps=25\" }}\n  evil: {{ source: \"{}\" }}\n",

@@ -2,6 +2,8 @@
 """An RTSP server that means harm or trouble, for tests. Prints `READY <port>`; ends on SIGTERM and when its standard input closes.
 
 endless-header     answers the first request with a header line that never ends
+million-lines      describes itself in a million lines
+million-tracks     describes itself with a million tracks
 endless-fragments  plays one H.264 NAL unit in FU-A fragments (RFC 6184 5.8) that never ends
 huge-picture       plays, and its SPS asks for 8192x8192 pixels
 echo               refuses every login with a status line that repeats the client's Authorization header
@@ -65,6 +67,10 @@ class Client:
         elif self.mode == "redirect" and method == "DESCRIBE":
             location = f"Location: rtsp://127.0.0.1:{self.target}/elsewhere\r\n"
             self.reply(cseq, location, status="302 Found")
+        elif method == "DESCRIBE" and self.mode.startswith("million"):
+            line = "a=x:y\r\n" if self.mode == "million-lines" else "m=video 0 RTP/AVP 96\r\n"
+            sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n" + line * 1_000_000
+            self.reply(cseq, "Content-Type: application/sdp\r\n", sdp)
         elif method == "DESCRIBE":
             sps = HUGE_SPS if self.mode == "huge-picture" else SPS
             sets = ",".join(base64.b64encode(unit).decode() for unit in (sps, PPS))

@@ -1,11 +1,11 @@
 //! Memory, `/dev/shm`, user namespaces and the clock, as the kernel shows them to this process.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Finding;
 use crate::config::Limits;
+use crate::memory::Groups;
 
 const MIB: u64 = 1 << 20;
 /// The supervisor with one spare engine, as measured for the README's table of costs.
@@ -37,7 +37,7 @@ impl Machine {
     pub fn read() -> Self {
         let read = |path: &str| fs::read_to_string(path).ok();
         Self {
-            memory: memory_limit(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup").unwrap_or_default()),
+            memory: Groups::own().limit(),
             shm: rustix::fs::statvfs("/dev/shm").ok().map(|stat| stat.f_blocks * stat.f_frsize),
             uid_map: read("/proc/self/uid_map").unwrap_or_default(),
             now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
@@ -119,30 +119,6 @@ impl Machine {
             None => Finding::ok(SUBJECT, "is set"),
         }
     }
-}
-
-/// The least limit of this process's memory cgroup and those above it, in cgroups v2 or v1 mounted at `root`.
-/// `membership` is `/proc/self/cgroup`. In a container the path there may be the host's, and its own group the root.
-fn memory_limit(root: &Path, membership: &str) -> Option<u64> {
-    let v2 = ("", "memory.max");
-    let v1 = ("memory", "memory.limit_in_bytes");
-    let line = |controllers: &str| {
-        membership.lines().find_map(|line| {
-            let mut parts = line.splitn(3, ':').skip(1);
-            let named = parts.next()?;
-            let is_it = named == controllers || named.split(',').any(|name| name == controllers);
-            is_it.then(|| parts.next()).flatten()
-        })
-    };
-    [v2, v1].into_iter().filter_map(|(controller, file)| least(&root.join(controller), line(controller)?, file)).min()
-}
-
-fn least(mount: &Path, path: &str, file: &str) -> Option<u64> {
-    let own: PathBuf = mount.join(path.trim_start_matches('/'));
-    let groups = own.ancestors().take_while(|group| group.starts_with(mount));
-    let limits = groups.filter_map(|group| fs::read_to_string(group.join(file)).ok()?.trim().parse::<u64>().ok());
-    // v1 says "no limit" with the largest number of pages.
-    limits.filter(|limit| *limit < 1 << 62).min()
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use super::{Service, identity};
 use crate::error::{Error, Result};
 use crate::http::{
-    self, About, AdminState, ApiState, DeliveryOptions, PodListener, RequestObserver, ServerOptions, TlsListener,
+    self, About, AdminState, ApiState, Connections, ControlLimits, DeliveryOptions, PodListener, RequestObserver,
+    ServerOptions, TlsListener,
 };
 use crate::metrics::Metrics;
 use crate::rtsp;
@@ -50,15 +51,15 @@ impl Service {
         let https = match within_tls(server.https, &identity, Inner::Http)? {
             Some((address, acceptor)) => {
                 let (listener, bound) = listen(address, "server.https").await?;
-                self.serve_http(TlsListener::new(listener, acceptor), api.clone());
+                self.serve_http(TlsListener::new(listener, acceptor), "https", api.clone());
                 Some(bound)
             }
             None => None,
         };
         let (listener, http) = listen(server.http, "server.http").await?;
-        self.serve_http(listener, api);
+        self.serve_http(listener, "http", api);
         let (listener, admin) = listen(server.admin, "server.admin").await?;
-        self.serve_http(listener, self.probes(ready));
+        self.serve_http(listener, "admin", self.probes(ready));
         Ok(Bound { http, https, admin, rtsp, rtsps })
     }
 
@@ -68,6 +69,11 @@ impl Service {
             stalled_consumer: limits.stalled_consumer,
             shutdown: self.cancel.clone(),
             shared_memory: Pool::new(limits.shm_readers, limits.shm_bytes),
+        };
+        let control = ControlLimits {
+            body: limits.control_body as usize,
+            calls: limits.control_calls as usize,
+            timeout: limits.control_timeout,
         };
         http::api(ApiState::new(
             self.streams.clone(),
@@ -79,6 +85,7 @@ impl Service {
             self.jobs.clone(),
             self.doors.clone(),
             about,
+            control,
         ))
     }
 
@@ -125,17 +132,24 @@ impl Service {
             let message = format!("cannot listen at {path} (server.unix): its directory must exist and be writable");
             Error::unavailable(message).with_source(error)
         })?;
-        self.serve_http(listener, router);
+        self.serve_http(listener, "unix", router);
         tracing::info!(path = %path.display(), "listening on the Unix socket");
         Ok(())
     }
 
-    fn serve_http<L>(&self, listener: L, router: axum::Router)
+    /// Serves `router`; connections are counted under the server's `name`.
+    fn serve_http<L>(&self, listener: L, name: &'static str, router: axum::Router)
     where
         L: axum::serve::Listener<Io: http::Connection>,
     {
-        let options = ServerOptions { stalled_peer: self.config.limits.stalled_consumer, ..ServerOptions::default() };
-        self.tasks.spawn(http::serve(listener, router, options, self.cancel.clone()));
+        let limits = &self.config.limits;
+        let options = ServerOptions {
+            connections_max: limits.http_connections as usize,
+            head_timeout: limits.http_head,
+            stalled_peer: limits.stalled_consumer,
+        };
+        let counted = Connections::new(self.metrics.clone(), name);
+        self.tasks.spawn(http::serve(listener, router, options, counted, self.cancel.clone()));
     }
 }
 

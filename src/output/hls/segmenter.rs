@@ -109,12 +109,15 @@ impl Segmenter {
         let segment = header.dts.since(self.window.open.start);
         let at_keyframe = header.keyframe && segment >= SEGMENT_MIN;
         let is_large = self.window.is_large(self.part.data.len());
-        if at_keyframe || is_large || segment + gap > self.segment_max() {
+        if at_keyframe || is_large || segment.saturating_add(gap) > self.segment_max() {
             self.end_segment(header.dts, header, Discontinuity::None);
             return;
         }
         let part = header.dts.since(self.part.start);
-        let is_full = self.window.part_target.map_or(part + gap / 2 >= PART_AIM, |target| part + gap > target);
+        let is_full = self
+            .window
+            .part_target
+            .map_or(part.saturating_add(gap / 2) >= PART_AIM, |target| part.saturating_add(gap) > target);
         if is_full {
             self.end_part(header.dts);
         }
@@ -130,7 +133,8 @@ impl Segmenter {
     /// The longest that a segment may become: rounded to whole seconds it is within the target duration.
     fn segment_max(&self) -> i64 {
         let target = self.window.target_seconds.and_then(|seconds| i64::try_from(seconds).ok());
-        target.map_or(SEGMENT_MAX, |seconds| seconds * MediaTime::HZ + MediaTime::HZ * 4 / 10)
+        target
+            .map_or(SEGMENT_MAX, |seconds| seconds.saturating_mul(MediaTime::HZ).saturating_add(MediaTime::HZ * 4 / 10))
     }
 
     fn note_picture(&mut self, header: &PacketHeader) {
@@ -158,7 +162,7 @@ impl Segmenter {
         self.part.start = header.dts;
         let ended = &self.window.open;
         let next = Segment {
-            sequence: ended.sequence + 1,
+            sequence: ended.sequence.wrapping_add(1),
             map: ended.map.clone(),
             discontinuities: ended.discontinuities + u64::from(discontinuity == Discontinuity::Before),
             start: header.dts,
@@ -177,7 +181,7 @@ impl Segmenter {
         let longest = ended.parts.iter().map(|part| part.ticks).max().unwrap_or(PART_AIM);
         self.window.target_seconds = Some(seconds.max(TARGET_MIN));
         // A little more, as cameras' clocks jitter; shorter parts are then still above the 85 % of RFC 8216bis §4.4.4.9.
-        self.window.part_target = Some(longest + longest / 20);
+        self.window.part_target = Some(longest.saturating_add(longest / 20));
     }
 
     /// The next segment has a header of its own, for what `packet` is to be read with.

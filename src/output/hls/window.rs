@@ -89,7 +89,7 @@ pub(super) struct Segment {
 impl Segment {
     /// Its duration in ticks.
     pub fn ticks(&self) -> i64 {
-        self.parts.iter().map(|part| part.ticks).sum()
+        self.parts.iter().map(|part| part.ticks).fold(0, i64::saturating_add)
     }
 
     /// Its bytes so far.

@@ -15,6 +15,8 @@ pub enum Reason {
     Hang,
     /// More memory than it may have.
     Memory,
+    /// The whole service ran short of memory, and it was the largest.
+    Pressure,
     /// It broke the link's protocol.
     Protocol,
     /// It gave up, as it said itself.
@@ -40,6 +42,7 @@ impl Reason {
             Self::Exit => "exit",
             Self::Hang => "hang",
             Self::Memory => "memory",
+            Self::Pressure => "memory_pressure",
             Self::Protocol => "protocol",
             Self::Said(kind) => kind.name(),
             Self::Frozen => "frozen",
@@ -79,7 +82,11 @@ impl Failure {
 
 impl From<Exit> for Failure {
     fn from(exit: Exit) -> Self {
-        let reason = if exit.signal.is_some() { Reason::Signal } else { Reason::Exit };
+        let reason = match exit {
+            Exit { for_memory: true, .. } => Reason::Pressure,
+            Exit { signal: Some(_), .. } => Reason::Signal,
+            Exit { signal: None, .. } => Reason::Exit,
+        };
         Self::new(reason, exit.description)
     }
 }

@@ -97,8 +97,8 @@ impl PixelsSetup {
     /// given begins at `start`.
     pub fn blame(self: &Arc<Self>, candidate: &Candidate, failure: Failure, start: Start) {
         let Some(device) = candidate.decode.device().map(str::to_owned) else { return };
-        // Want of processes is nobody's fault.
-        if failure.reason == Reason::Start {
+        // Want of processes and of memory is nobody's fault.
+        if matches!(failure.reason, Reason::Start | Reason::Pressure) {
             return;
         }
         let why = format!("{} ({})", failure.reason.name(), failure.message);

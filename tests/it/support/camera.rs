@@ -74,7 +74,7 @@ impl Drop for Camera {
     }
 }
 
-/// A camera that misbehaves: `endless-header`, `endless-fragments`, `silent`, `rst`, `redirect PORT`.
+/// A camera that misbehaves: `endless-header`, `endless-fragments`, `million-lines`, `million-tracks`, `silent`, `rst`, `redirect PORT`.
 pub fn hostile_camera(mode: &str) -> Camera {
     let mut command = script("hostile_camera.py");
     command.args(mode.split(' '));

@@ -45,26 +45,3 @@ fn a_namespace_and_a_clock_that_are_not_as_they_should_be_have_remedies() {
     let slow = Machine { clock_source: Some("hpet".into()), ..machine() };
     assert_eq!(slow.findings(&Limits::default(), 1)[3].level, Level::Warning);
 }
-
-#[test]
-fn the_least_limit_on_the_way_up_counts() {
-    let root = tempfile::tempdir().unwrap();
-    let write = |path: &str, text: &str| {
-        let path = root.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    };
-    let limit = |membership: &str| memory_limit(root.path(), membership);
-    assert_eq!(limit("0::/kube/pod\n"), None);
-    write("kube/pod/memory.max", "max\n");
-    assert_eq!(limit("0::/kube/pod\n"), None);
-    write("kube/memory.max", "2147483648\n");
-    assert_eq!(limit("0::/kube/pod\n"), Some(2 << 30));
-    write("kube/pod/memory.max", "268435456\n");
-    assert_eq!(limit("0::/kube/pod\n"), Some(256 * MIB));
-    // The host's path, seen from within a container whose own group is the root.
-    write("memory/memory.limit_in_bytes", "134217728\n");
-    assert_eq!(limit("11:pids:/a\n8:memory:/docker/abc\n0::/\n"), Some(128 * MIB));
-    write("memory/memory.limit_in_bytes", "9223372036854771712\n");
-    assert_eq!(limit("8:memory:/docker/abc\n"), None);
-}
