@@ -25,6 +25,7 @@ mod frigate_url;
 mod guides;
 mod hardware;
 mod hls;
+mod image;
 mod instructions;
 mod libav;
 mod matrix;
