@@ -86,7 +86,7 @@ pub fn run(time: Duration) {
     eprintln!("{report:#}\n{}", path.display());
     assert_eq!(count(&seen.ended), 0, "every viewer stays");
     assert!(count(&seen.pictures) > 0 && count(&seen.bytes) > 0);
-    drop(server);
+    // Each leaves with what it is given next.
     viewers.into_iter().for_each(|viewer| viewer.join().unwrap());
 }
 
@@ -130,7 +130,7 @@ fn dropped(server: &Camshaft, kind: &str) -> f64 {
     let text = server.admin("/metrics").text();
     let of_kind = format!("camshaft_consumer_dropped_total{{kind=\"{kind}\"");
     let lines = text.lines().filter(|line| line.starts_with(&of_kind));
-    lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).fold(0.0, |sum, value| sum + value)
 }
 
 fn all_memory(server: &Camshaft) -> u64 {
