@@ -4,7 +4,7 @@ mod stream;
 mod table;
 
 use prometheus::{
-    CounterVec, Encoder, Gauge, GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec, Registry, TextEncoder,
 };
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -267,7 +267,7 @@ impl Metrics {
             stills: table.counters("stills_total", "Stills served", &["stream", "made_by"]),
             http_requests: table.counters("http_requests_total", "HTTP requests", &["method", "route", "status"]),
             http_seconds: table.histograms("http_response_seconds", "Time to the response's head", &["route"]),
-            streams: table.add(Gauge::with_opts(Table::opts("streams", "Streams configured"))),
+            streams: table.gauge("streams", "Streams configured"),
             tls_expires: table.float_gauges("tls_certificate_expires_seconds", "Unix time at which it expires", &[]),
             config_loads: table.counters("config_loads_total", "Configuration loads", &["outcome"]),
             device_usable: table.gauges("device_usable", "1 for a render node that has proved something", DEVICE),

@@ -102,7 +102,7 @@ impl SensorNoise {
         let mut rest = luma;
         let mut from = hash(number) as usize % self.table.len();
         while !rest.is_empty() {
-            let noise = &self.table[from..];
+            let noise = self.table.get(from..).unwrap_or_default();
             let (piece, behind) = rest.split_at_mut(noise.len().min(rest.len()));
             for (sample, noise) in piece.iter_mut().zip(noise) {
                 *sample = sample.saturating_add_signed(*noise);

@@ -1,7 +1,9 @@
 //! How a metric is declared: named, described and registered at once.
 
 use prometheus::core::Collector;
-use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+};
 
 use super::LATENCY_BUCKETS;
 
@@ -19,6 +21,11 @@ impl Table<'_> {
 
     fn opts(name: &str, help: &str) -> Opts {
         Opts::new(format!("camshaft_{name}"), help)
+    }
+
+    /// One without labels.
+    pub(super) fn gauge(&self, name: &str, help: &str) -> Gauge {
+        self.add(Gauge::with_opts(Self::opts(name, help)))
     }
 
     pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {

@@ -96,7 +96,8 @@ impl Camera {
         let pts = time(number, self.rate);
         self.walls.remember(pts, WallClock::now());
         self.painter.draw(number as u32, &mut self.drawing);
-        self.noise.add(number as u32, &mut self.drawing[..self.size.pixels() as usize]);
+        let luma = self.drawing.get_mut(..self.size.pixels() as usize).unwrap_or_default();
+        self.noise.add(number as u32, luma);
         if self.microphone.is_some() && is_flash(number, self.rate) {
             whiten(&mut self.drawing, self.size);
         }

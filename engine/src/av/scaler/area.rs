@@ -22,7 +22,7 @@ impl Area {
             ([side(from.width)?, side(from.height)?], [side(to.width)?, side(to.height)?]);
         let fits = |many: usize, few: usize| {
             // Chroma has half the samples of each side, which must come out even too.
-            let exact = |from: usize, to: usize| from % (2 * many) == 0 && from / many * few == to;
+            let exact = |from: usize, to: usize| from.is_multiple_of(2 * many) && from / many * few == to;
             exact(width, to_width) && exact(height, to_height)
         };
         let (_, _, kernel) = RATIOS.into_iter().find(|(many, few, _)| fits(*many, *few))?;
