@@ -288,7 +288,7 @@ impl Metrics {
             ),
             verifications: table.counters(
                 "verifications_total",
-                "Pictures of the device compared with those of the CPU: same, different, unclear",
+                "Pictures of the device compared with those of the CPU: same, different, unclear; encodes read by it: encode_whole, encode_damaged",
                 &["stream", "outcome"],
             ),
             blames: table.counters(

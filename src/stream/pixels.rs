@@ -11,6 +11,7 @@
 mod accel;
 mod budget;
 mod degraded;
+mod encodes;
 mod failure;
 mod gpu;
 mod inspection;

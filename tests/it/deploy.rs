@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Camshaft, eventually};
+use crate::support::{Camshaft, Clip, Coding, command_output, eventually, ffprobe_packets};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const CAMSHAFT: &str = env!("CARGO_BIN_EXE_camshaft");
@@ -57,6 +57,41 @@ fn the_chart_makes_what_kustomize_makes() {
 #[test]
 fn compose_mounts_what_there_is_and_hardens_its_containers() {
     manifests(&["compose"]);
+}
+
+#[test]
+fn the_job_for_recordings_makes_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for folder in ["recordings", "out"] {
+        std::fs::create_dir(at(folder)).unwrap();
+    }
+    let clip = Clip::make(Coding { size: (1280, 960), frames: 25, ..Coding::default() });
+    std::fs::copy(&clip.path, at("recordings/03.mp4")).unwrap();
+    let job: serde_json::Value = serde_saphyr::from_str(&read("deploy/jobs/transcode.yaml")).unwrap();
+    let container = &job["spec"]["template"]["spec"]["containers"][0];
+    let words = |key: &str| container[key].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned());
+    let folder = dir.path().to_str().unwrap();
+    let command: Vec<String> = words("command")
+        .chain(words("args"))
+        .map(|word| {
+            let here = |name: &str| format!("{folder}/{name}/");
+            word.replace("/recordings/", &here("recordings")).replace("/out/", &here("out"))
+        })
+        .collect();
+    let programs = Path::new(CAMSHAFT).parent().unwrap().to_str().unwrap();
+    let done = Command::new(&command[0])
+        .args(&command[1..])
+        .env("JOB_COMPLETION_INDEX", "3")
+        .env("PATH", format!("{programs}:{}", std::env::var("PATH").unwrap()))
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let made = at("out/03.mp4");
+    let made = made.to_str().unwrap();
+    let entries = ["-v", "error", "-show_entries", "stream=codec_name,height", "-of", "csv=p=0", made];
+    assert_eq!(String::from_utf8(command_output("ffprobe", &entries)).unwrap().trim(), "h264,720");
+    assert_eq!(ffprobe_packets(made, "v:0").len(), 25);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod frigate_proof;
 mod frigate_url;
 mod hardware;
 mod hls;
+mod image;
 mod instructions;
 mod libav;
 mod matrix;

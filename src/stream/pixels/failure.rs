@@ -25,6 +25,8 @@ pub enum Reason {
     Flat,
     /// The device gives other pictures than the CPU.
     Mismatch,
+    /// What the device encodes cannot be read.
+    Damaged,
     /// No failure of the worker: its device is not to be used any more.
     Withdrawn,
 }
@@ -43,13 +45,14 @@ impl Reason {
             Self::Frozen => "frozen",
             Self::Flat => "flat",
             Self::Mismatch => "mismatch",
+            Self::Damaged => "damaged",
             Self::Withdrawn => "withdrawn",
         }
     }
 
     /// Whether a comparison with the CPU has shown it already.
     pub fn is_proved(self) -> bool {
-        matches!(self, Self::Frozen | Self::Flat | Self::Mismatch)
+        matches!(self, Self::Frozen | Self::Flat | Self::Mismatch | Self::Damaged)
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::super::rendition::Rendition;
 use super::budget::Budget;
+use super::encodes::Encodes;
 use super::failure::{Failure, Reason};
 use super::inspection::Inspection;
 use super::renditions::Renditions;
@@ -89,6 +90,7 @@ pub struct Live {
     current: Session,
     reader: Reader,
     inspection: Inspection,
+    encodes: Encodes,
     starting: Option<Starting>,
     successor: Option<Successor>,
     /// Old workers that are ending.
@@ -115,13 +117,14 @@ impl Live {
             session.add(&rendition, renditions.delivered(rendition.id), renditions);
         }
         let (reader, changes) = (setup.ring.reader(start), setup.context.devices.changes());
-        let inspection = Inspection::new(setup.clone());
+        let (inspection, encodes) = (Inspection::new(setup.clone()), Encodes::new(setup.clone()));
         Self {
             setup,
             view,
             current: session,
             reader,
             inspection,
+            encodes,
             starting: None,
             successor: None,
             leaving: JoinSet::new(),
@@ -187,6 +190,10 @@ impl Live {
                 Ok(())
             }
             failure = self.inspection.failure() => Err(Ended::Died(failure)),
+            (id, failure) = self.encodes.failure() => {
+                self.current.leave_encoder(id, failure, renditions);
+                Ok(())
+            }
             read = self.reader.next(), if may_read => match read {
                 Some(Read::Packet(packet)) => {
                     self.feed(&packet, renditions);
@@ -298,6 +305,7 @@ impl Live {
         let was = old.candidate().decode.clone();
         self.leaving.spawn(old.close());
         self.inspection = Inspection::new(self.setup.clone());
+        self.encodes = Encodes::new(self.setup.clone());
         let decode = &self.current.candidate().decode;
         if was.device().is_some() && decode.device().is_none() {
             let metrics = &self.setup.metrics;
@@ -356,6 +364,7 @@ impl Live {
         }
         self.current.look().map_err(Ended::Died)?;
         self.current.pace();
+        self.encodes.look(renditions);
         if let Some(successor) = &mut self.successor {
             let is_late = successor.from.is_none() && successor.started.elapsed() > WARM_UP;
             match successor.session.look() {

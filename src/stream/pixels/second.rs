@@ -12,6 +12,7 @@ use super::failure::{Failure, Reason};
 use super::samples::Sample;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{FromWorker, ToWorker};
+use crate::media::Geometry;
 use crate::plan::Backend;
 use crate::stream::beside::{Piece, Question, ask};
 
@@ -20,7 +21,7 @@ const ALIKE: f64 = 45.0;
 
 /// What the CPU made of some packets.
 #[derive(Debug, Default)]
-struct Decoded {
+pub struct Decoded {
     samples: Vec<Sample>,
     broken: u64,
 }
@@ -29,6 +30,18 @@ impl Decoded {
     /// Whether nothing was wrong with the packets.
     fn is_clean(&self) -> bool {
         self.broken == 0 && !self.samples.is_empty() && self.samples.iter().all(|sample| !sample.flawed)
+    }
+
+    /// What is wrong with packets that should have been pictures of `size`, for people.
+    pub fn flaw(&self, size: Geometry) -> Option<String> {
+        let flawed = self.samples.iter().filter(|sample| sample.flawed).count();
+        let other = self.samples.iter().find(|sample| sample.size != size);
+        match (self.broken, flawed, other) {
+            (0, 0, None) if !self.samples.is_empty() => None,
+            (0, 0, None) => Some("none is a picture".to_owned()),
+            (0, 0, Some(other)) => Some(format!("one is a picture of {} in place of {size}", other.size)),
+            (broken, flawed, _) => Some(format!("{broken} are broken and {flawed} give pictures with flaws")),
+        }
     }
 }
 
@@ -53,7 +66,7 @@ pub enum Comparison {
 pub async fn compare(setup: Arc<PixelsSetup>, samples: Vec<Sample>) -> Comparison {
     let comparison = match samples.last() {
         Some(last) => match Piece::until(&setup.ring, Some(last.pts)) {
-            Ok(piece) => judge(decode(&setup, piece).await, &samples),
+            Ok(piece) => judge(read(&setup, piece).await, &samples),
             Err(_) => Comparison::Unclear,
         },
         None => Comparison::Unclear,
@@ -111,7 +124,7 @@ pub async fn blame(setup: Arc<PixelsSetup>, device: String, failure: Failure, pi
         None => Blame::Unclear,
         Some(piece) => {
             let size = piece.config.geometry;
-            match decode(&setup, piece).await {
+            match read(&setup, piece).await {
                 Ok(decoded) if !decoded.is_clean() => Blame::Source,
                 Ok(decoded) if decoded.samples.iter().any(|sample| sample.size != size) => Blame::Source,
                 Ok(_) => Blame::Device,
@@ -135,7 +148,7 @@ pub fn charge(setup: &PixelsSetup, device: &str, part: Part, reason: Reason) {
 }
 
 /// Has the CPU decode `piece`.
-async fn decode(setup: &PixelsSetup, piece: Piece) -> Result<Decoded> {
+pub async fn read(setup: &PixelsSetup, piece: Piece) -> Result<Decoded> {
     let permit = setup.context.beside.acquire().await;
     let _permit = permit.map_err(|_| Error::new(ErrorKind::Cancelled, "camshaft is stopping"))?;
     let (decode, sample_ticks) = (Backend::Software, Some(0));
@@ -159,7 +172,7 @@ async fn decode(setup: &PixelsSetup, piece: Piece) -> Result<Decoded> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::{Geometry, MediaTime};
+    use crate::media::MediaTime;
     use bytes::Bytes;
 
     fn sample(time: i64, points: &[u8]) -> Sample {
@@ -178,6 +191,19 @@ mod tests {
         let other = judge(clean(vec![sample(1, &[1, 2, 3, 4]), sample(2, &[90, 6, 7, 8])]), &made);
         assert!(matches!(other, Comparison::Different { psnr } if psnr < 20.0), "{other:?}");
         assert_eq!(judge(clean(vec![sample(5, &[1, 2, 3, 4])]), &made), Comparison::Unclear);
+    }
+
+    #[test]
+    fn an_encode_is_whole_or_its_flaw_is_named() {
+        let (size, picture) = (Geometry::new(2, 2), sample(1, &[1, 2, 3, 4]));
+        let flaw = |samples: &[Sample], broken| Decoded { samples: samples.to_vec(), broken }.flaw(size);
+        assert_eq!(flaw(std::slice::from_ref(&picture), 0), None);
+        assert!(flaw(&[], 0).unwrap().contains("none"));
+        assert!(flaw(std::slice::from_ref(&picture), 1).unwrap().contains("1 are broken"));
+        let flawed = Sample { flawed: true, ..picture.clone() };
+        assert!(flaw(&[picture.clone(), flawed], 0).unwrap().contains("1 give pictures with flaws"));
+        let other = Sample { size: Geometry::new(4, 2), ..picture };
+        assert!(flaw(&[other], 0).unwrap().contains("4x2"));
     }
 
     #[test]

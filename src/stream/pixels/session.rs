@@ -227,18 +227,27 @@ impl Session {
     /// Has a rendition that the device did not encode encoded on the CPU, if it may be.
     fn encoder_failed(&mut self, id: RenditionId, failure: Failure, renditions: &mut Renditions) {
         let Some(rendition) = renditions.get(id) else { return };
-        let Failure { reason, message } = failure;
-        let encoder = rendition.stages().and_then(|stages| stages.encode);
-        if let Some(device) = encoder.as_ref().and_then(Backend::device) {
-            let metrics = &self.setup.metrics;
-            metrics.count_by(&metrics.all.fallbacks, reason.name(), 1);
-            let name = rendition.name();
-            tracing::warn!(stream = metrics.id(), rendition = name, reason = message, "a device's encoder failed");
-            // What went into the encoder were pictures: no camera is to blame for it.
-            self.setup.accel.leave(device, Part::Encoders, &message, Instant::now());
-            second::charge(&self.setup, device, Part::Encoders, reason);
-        }
+        self.blame_encoder(&rendition, failure);
         self.add(&rendition, renditions.delivered(id), renditions);
+    }
+
+    /// Moves a rendition off a device that still encodes it, but badly.
+    pub fn leave_encoder(&mut self, id: RenditionId, failure: Failure, renditions: &Renditions) {
+        let Some(rendition) = renditions.get(id) else { return };
+        self.blame_encoder(&rendition, failure);
+        self.restage(renditions);
+    }
+
+    fn blame_encoder(&self, rendition: &Rendition, Failure { reason, message }: Failure) {
+        let encoder = rendition.stages().and_then(|stages| stages.encode);
+        let Some(device) = encoder.as_ref().and_then(Backend::device) else { return };
+        let metrics = &self.setup.metrics;
+        metrics.count_by(&metrics.all.fallbacks, reason.name(), 1);
+        let name = rendition.name();
+        tracing::warn!(stream = metrics.id(), rendition = name, reason = message, "a device's encoder failed");
+        // What went into the encoder were pictures: no camera is to blame for it.
+        self.setup.accel.leave(device, Part::Encoders, &message, Instant::now());
+        second::charge(&self.setup, device, Part::Encoders, reason);
     }
 
     /// Feeds a packet of its configuration.

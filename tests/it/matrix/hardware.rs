@@ -72,8 +72,9 @@ const ROWS: &[Row<Gpu>] = &[
     encoder("encoder: the same packet again", |gpu, bench| {
         fails_to_encode(gpu, bench, Action::StaleCoded, &["stale_packets"])
     }),
-    // Nobody but a decoder of the encode could find these.
-    encoder("encoder: damaged packets", |gpu, bench| goes_unnoticed(gpu, bench, Action::CorruptCoded)),
+    // Nobody but a decoder of the encode finds these.
+    encoder("encoder: damaged packets", |gpu, bench| fails_to_encode(gpu, bench, Action::CorruptCoded, &["damaged"])),
+    // The packets are whole.
     encoder("encoder: packets whose status says broken", |gpu, bench| {
         goes_unnoticed(gpu, bench, Action::CodedStatus(BAD_BITSTREAM))
     }),

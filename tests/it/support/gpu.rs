@@ -58,6 +58,11 @@ impl Gpu {
         command
     }
 
+    /// The file that the driver is told by, and counts in.
+    pub fn control_path(&self) -> &Path {
+        self.control.path()
+    }
+
     /// How often the driver did this.
     pub fn count(&self, counter: Counter) -> u64 {
         self.control.count(counter).unwrap()

@@ -146,19 +146,26 @@ fn shrink_avx2<const M: usize, const N: usize>(from: Source, to: Target, sums: &
 
 /// `M` rows become `N`, and within them `M` samples `N`. Sums fit 16 bits: M² × 255 ≤ 36 × 255.
 #[inline(always)]
+#[allow(
+    clippy::indexing_slicing,
+    reason = "all rows are cut to one width, which lets the compiler leave the checks out"
+)]
 fn shrink_rows<const M: usize, const N: usize>(from: Source, to: Target, sums: &mut [u16]) {
-    let sums = sums.get_mut(..to.width / N * M).unwrap_or_default();
+    let width = to.width / N * M;
+    let sums = &mut sums[..width];
     let bands = from.bytes.chunks(from.stride * M).zip(to.bytes.chunks_mut(to.stride * N));
     for (band, out) in bands.take(to.height / N) {
+        let mut rows = band.chunks(from.stride);
+        let rows: [&[u8]; M] =
+            std::array::from_fn(|_| rows.next().and_then(|row| row.get(..width)).unwrap_or_default());
+        if rows.iter().any(|row| row.len() != width) {
+            break;
+        }
         for (out, weights) in out.chunks_mut(to.stride).zip(Weights::<M, N>::OF) {
-            sums.fill(0);
-            for (row, weight) in band.chunks(from.stride).zip(weights).filter(|(_, weight)| *weight > 0) {
-                for (sum, sample) in sums.iter_mut().zip(row) {
-                    *sum += weight * u16::from(*sample);
-                }
+            for (at, sum) in sums.iter_mut().enumerate() {
+                *sum = (0..M).map(|row| weights[row] * u16::from(rows[row][at])).sum();
             }
-            let out = out.get_mut(..to.width).unwrap_or_default();
-            for (out, sums) in out.as_chunks_mut::<N>().0.iter_mut().zip(sums.as_chunks::<M>().0) {
+            for (out, sums) in out[..to.width].as_chunks_mut::<N>().0.iter_mut().zip(sums.as_chunks::<M>().0) {
                 for (out, weights) in out.iter_mut().zip(Weights::<M, N>::OF) {
                     let area = (M * M) as u16;
                     let sum: u16 = weights.iter().zip(sums).map(|(weight, sum)| weight * sum).sum();
