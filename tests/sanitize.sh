@@ -16,5 +16,8 @@ export SOFTVA_DIR CARGO_TARGET_DIR
 export "CARGO_TARGET_$(tr a-z- A-Z_ <<<"$target")_RUSTFLAGS=-Zsanitizer=address"
 # Leaks are not looked for: libraries keep their tables until the end, and a worker is killed when its work is done.
 export ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1
-tests/support/with-softva.sh haswell - \
-    cargo +nightly test --package camshaft-engine --target "$target" "$@" -- --include-ignored
+sanitized() { cargo +nightly test --package camshaft-engine --target "$target" "$@"; }
+export -f sanitized
+export target
+sanitized --bins
+tests/support/with-softva.sh haswell - bash -c 'sanitized --test worker -- --include-ignored'
