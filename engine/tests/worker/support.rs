@@ -9,6 +9,7 @@ use camshaft::media::{
     VideoCodec, VideoConfig, nal,
 };
 use camshaft::plan::{Backend, Candidate};
+use camshaft::sandbox::Confinement;
 use std::io::Read;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -48,7 +49,13 @@ impl Worker {
                 }
             }
         });
-        Self { child, link, incoming }
+        let worker = Self { child, link, incoming };
+        // AddressSanitizer's shadow counts as a process's memory, terabytes of it: `make sanitize` does without limits.
+        if std::env::var_os("CAMSHAFT_TESTS_UNCONFINED").is_some() {
+            let none = Confinement { layers: Vec::new(), ..Confinement::default() };
+            worker.send(&ToWorker::Confine(none));
+        }
+        worker
     }
 
     /// A worker that has been given `role`.
