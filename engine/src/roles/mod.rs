@@ -16,21 +16,18 @@ use camshaft::link::{DemuxInput, DemuxTask, FailureKind, FromWorker, Role, ToWor
 use camshaft::sandbox::{Confinement, Needs};
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::av::Silence;
 use crate::{av, sandbox, va};
 use gpu::Gpu;
 pub use link::{End, Link};
 
-/// A worker that is given nothing to do within this is a spare one.
-const SPARE: Duration = Duration::from_millis(100);
-
 /// Waits for the role, which takes a spare worker as long as it takes, and plays it.
 ///
 /// # Errors
 /// Why the worker ends other than by being told to.
 pub fn run(link: &mut Link) -> Result<(), End> {
+    sandbox::give_back_what_linking_read();
     let (confinement, role) = receive_role(link)?;
     // The driver opens files and maps memory as it likes; what comes from outside is read only behind the sandbox.
     let gpu = Gpu::open_for(&role)?;
@@ -71,14 +68,7 @@ pub fn run(link: &mut Link) -> Result<(), End> {
 fn receive_role(link: &mut Link) -> Result<(Confinement, Role), End> {
     let mut confinement = Confinement::default();
     loop {
-        let message = match link.receive_before(Instant::now() + SPARE)? {
-            Some(message) => message,
-            None => {
-                sandbox::give_back_what_linking_read();
-                link.receive()?
-            }
-        };
-        match message {
+        match link.receive()? {
             (ToWorker::Confine(wanted), _) => confinement = wanted,
             (ToWorker::Begin(role), _) => return Ok((confinement, role)),
             _ => return Err(protocol("the first message is not a role")),

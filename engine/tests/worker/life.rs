@@ -97,7 +97,7 @@ fn file_pages(worker: &Worker) -> u64 {
 }
 
 #[test]
-fn a_spare_one_keeps_little_of_what_it_linked_and_works_all_the_same() {
+fn it_keeps_little_of_what_it_linked_and_works_all_the_same() {
     let clip = h264_clip(SIZE, 5);
     let spare = Worker::spare();
     let (mut most, start) = (0, Instant::now());
