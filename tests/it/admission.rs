@@ -191,7 +191,8 @@ fn a_full_gpu_sends_work_to_the_cpus_and_full_cpus_say_so() {
     assert!(status["load"]["reason"].as_str().unwrap().contains("limits.software_pixels"), "{status}");
     copy.read_exact(&mut [0; 20_000]).expect("copies go on");
     let numbers = second.join().unwrap();
-    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "what runs goes on: {numbers:?}");
+    // A busy machine may cost a picture or two; a new engine would cost a GOP.
+    assert!(numbers.windows(2).all(|pair| (1..10).contains(&(pair[1] - pair[0]))), "what runs goes on: {numbers:?}");
     first.numbers(30);
     let status = server.wait_status("a", "full effort", |status| status["load"]["state"] == "full");
     assert_eq!(status["accel"]["decode"], "software");

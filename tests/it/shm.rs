@@ -1,7 +1,7 @@
 //! Raw pictures through shared memory: the shipped readers in C and Python, the stand-in, and readers that misbehave.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
@@ -58,7 +58,6 @@ impl Line {
 
 /// A shipped reader under way; what it writes is taken from it at once.
 struct Reader {
-    pid: u32,
     output: JoinHandle<Output>,
 }
 
@@ -67,7 +66,7 @@ impl Reader {
         command.arg(server.socket()).args(["cam", query, &count.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().expect("the reader starts");
-        Self { pid: child.id(), output: std::thread::spawn(move || child.wait_with_output().unwrap()) }
+        Self { output: std::thread::spawn(move || child.wait_with_output().unwrap()) }
     }
 
     fn c(program: &Path, server: &Camshaft, query: &str, count: usize) -> Self {
@@ -299,7 +298,8 @@ fn a_slow_reader_gets_the_newest_and_is_told_what_it_lost() {
     let server = server();
     let mut slow = reader(&server);
     let first = slow.step();
-    assert_eq!((first.sequence, first.dropped), (0, 0));
+    // Pictures that were there before its first credit are told as lost.
+    assert_eq!(first.sequence, first.dropped);
     let mut quick = reader(&server);
     let seen: Vec<SharedFrame> = (0..50).map(|_| quick.step()).collect();
     let next = slow.step();
@@ -370,10 +370,14 @@ fn a_reader_that_dies_gives_everything_back() {
     let program = c_reader(dir.path());
     server.wait_live("cam");
     unharmed(&server, || {
-        let reader = Reader::c(&program, &server, QUERY, 100_000);
-        server.wait_metric("camshaft_shm_readers{stream=\"cam\"}", 2.0);
-        kill(reader.pid);
-        reader.output.join().unwrap();
+        let mut reader = Command::new(&program);
+        reader.arg(server.socket()).args(["cam", QUERY, "100000"]).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut reader = reader.spawn().unwrap();
+        let (mut lines, mut line) = (BufReader::new(reader.stderr.take().unwrap()), String::new());
+        lines.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "it has had a picture");
+        reader.kill().unwrap();
+        reader.wait().unwrap();
     });
     no_reader_is_left(&server);
     assert_eq!(closed(&server, "left"), 2.0);

@@ -48,6 +48,9 @@ volumeMounts:
     readOnly: true
   - name: tmp
     mountPath: /tmp
+  - name: access
+    mountPath: /run/secrets/camshaft
+    readOnly: true
   {{- if eq $from "hostpath-privileged" }}
   - name: render-node
     mountPath: /dev/dri/renderD128
