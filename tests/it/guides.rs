@@ -100,3 +100,11 @@ fn the_guide_to_tuning_works() {
     loads(&text("conf.d/budgets.yaml"));
     blocks("tuning.md", "yaml").iter().for_each(|yaml| loads(yaml));
 }
+
+#[test]
+fn what_kubernetes_mounts_is_a_configuration() {
+    let configurations = blocks("kubernetes.md", "yaml");
+    let of_server: Vec<_> = configurations.iter().filter(|yaml| yaml.starts_with("server:")).collect();
+    assert_eq!(of_server.len(), 1);
+    of_server.into_iter().for_each(|yaml| loads(yaml));
+}

@@ -17,12 +17,17 @@ envFrom:
   - secretRef:
       name: {{ .Values.secretName }}
       optional: true
-{{- if .Values.severalNodes.enabled }}
+{{- if or .Values.severalNodes.enabled .Values.env }}
 env:
+  {{- if .Values.severalNodes.enabled }}
   - name: CAMSHAFT_SERVER_NODE
     valueFrom:
       fieldRef:
         fieldPath: spec.nodeName
+  {{- end }}
+  {{- with .Values.env }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end }}
 {{- $resources := deepCopy .Values.resources }}
 {{- if has $from (list "i915" "xe") }}
