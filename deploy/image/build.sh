@@ -12,16 +12,6 @@ shift || true
 podman pull --quiet --policy missing docker.io/library/debian:trixie-slim >/dev/null 2>&1 &&
     podman pull --quiet --policy missing docker.io/library/rust:1.95-trixie >/dev/null 2>&1 || "$here/bases.sh"
 
-# Docker's format: OCI's has no health checks.
-options=(--network host --format docker --tag "$name")
-# Behind a proxy that opens TLS, cargo must trust what this machine trusts. Mounts leave nothing in the image.
-authorities=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
-[[ ! -e $authorities ]] || options+=(--volume "$authorities:/etc/ssl/certs/ca-certificates.crt:ro")
-registry=${CARGO_HOME:-$HOME/.cargo}/registry
-[[ ! -d $registry ]] || options+=(--volume "$registry:/usr/local/cargo/registry")
-# The commit's time, so that the same commit gives the same files.
-if epoch=$(git log -1 --format=%ct 2>/dev/null); then
-    options+=(--build-arg "SOURCE_DATE_EPOCH=$epoch" --timestamp "$epoch")
-fi
-podman build "${options[@]}" "$@" .
+. "$here/options.sh"
+podman build "${options[@]}" --tag "$name" "$@" .
 "$here/check.sh" "$name"

@@ -11,12 +11,10 @@ export SOFTVA_DIR=${SOFTVA_DIR:-$PWD/target/image/softva}
 
 if [[ ! -e $SOFTVA_DIR/libsoftva_drv_video.so ]]; then
     mkdir -p target/image
-    podman build --quiet --network host --format docker --target build --tag camshaft:build \
-        --volume "${CARGO_HOME:-$HOME/.cargo}/registry:/usr/local/cargo/registry" \
-        --volume "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}:/etc/ssl/certs/ca-certificates.crt:ro" \
-        ${SOURCE_DATE_EPOCH:+--build-arg "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH"} . >/dev/null
+    . "$here/options.sh"
+    podman build --quiet "${options[@]}" --target build --tag camshaft:build . >/dev/null
     podman run --rm --network host --volume "$PWD/target/image:/out" --env CARGO_TARGET_DIR=/out/build \
-        --volume "${CARGO_HOME:-$HOME/.cargo}/registry:/usr/local/cargo/registry" \
+        --volume "$registry:/usr/local/cargo/registry" --volume "$authorities:/etc/ssl/certs/ca-certificates.crt:ro" \
         camshaft:build cargo build --locked --package softva
     install -D --target-directory="$SOFTVA_DIR" target/image/build/debug/libsoftva_drv_video.so
 fi

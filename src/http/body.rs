@@ -101,10 +101,11 @@ pub(super) async fn pictures(
     writer.frame(&first.item, first.dropped, &mut pieces)?;
     let content_type = writer.content_type();
     let (outlet, chunks) = outlet(options);
-    let shutdown = options.shutdown.clone();
+    let (shutdown, shed) = (options.shutdown.clone(), media.shed());
     let task = async move {
         let end = tokio::select! {
             end = write_pictures(&mut media, writer.as_mut(), pieces, &outlet) => end,
+            () = shed => Ok(()),
             () = shutdown.cancelled() => Ok(()),
         };
         conclude(end, || media.note_stalled())

@@ -133,15 +133,6 @@ impl Absence {
     }
 }
 
-/// Resolves when a reader of `output` must go for want of memory; readers of small pictures never. Cancel-safe.
-async fn shed(memory: &Memory, output: OutputSpec) {
-    match output {
-        OutputSpec::Raw(_) => memory.reached(Pressure::Shed).await,
-        OutputSpec::Jpeg { .. } | OutputSpec::Encode(_) => std::future::pending().await,
-    }
-    memory.note_given_up("reader");
-}
-
 /// A picture consumer; counted while it lives.
 #[derive(Debug)]
 pub struct PictureStream {
@@ -165,14 +156,28 @@ impl PictureStream {
             Some(delivery) => delivery,
             None => tokio::select! {
                 biased;
+                // A reader that is always late has always a picture to take.
+                () = self.shed() => return None,
                 delivery = self.pictures.next() => delivery?,
                 () = self.rendition.rendition().ended() => return None,
                 () = self.absence.too_long() => return None,
-                () = shed(&self.memory, self.spec.output) => return None,
             },
         };
         self.note_dropped(delivery.dropped);
         Some(delivery)
+    }
+
+    /// Resolves when this reader must go for want of memory, as [`Self::next`] tells one that asks it; for whoever waits
+    /// for the reader instead. Readers of small pictures never must. Cancel-safe.
+    pub fn shed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (memory, output) = (self.memory.clone(), self.spec.output);
+        async move {
+            match output {
+                OutputSpec::Raw(_) => memory.reached(Pressure::Shed).await,
+                OutputSpec::Jpeg { .. } | OutputSpec::Encode(_) => std::future::pending().await,
+            }
+            memory.note_given_up("reader");
+        }
     }
 
     /// Counts pictures that its consumer had no use for, as those are that were lost before they came here.
