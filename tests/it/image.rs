@@ -46,6 +46,14 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            for what in [&["logs", &self.0][..], &["exec", &self.0, "camshaft", "check"]] {
+                let output = Command::new("podman").args(what).output();
+                output.iter().for_each(|output| {
+                    eprintln!("{}", String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()))
+                });
+            }
+        }
         let _ = Command::new("podman").args(["rm", "--force", "--time", "5", &self.0]).output();
     }
 }
@@ -135,15 +143,14 @@ fn the_hardened_image_decodes_a_camera_on_a_gpu() {
         output.stdout
     };
     let mut picture = Vec::new();
+    let status = || serde_json::from_slice::<serde_json::Value>(&fetch("")).unwrap_or_default();
+    wait("the camera is there", &|| status()["state"] == "live");
     let mut viewer = Command::new("curl")
         .args(["-s", "--max-time", "120", "--output", "/dev/null"])
         .arg(format!("http://{HTTP}/v1/streams/{STREAM}/live.y4m?width=160&fps=5"))
         .spawn()
         .unwrap();
-    wait("it decodes on the GPU", &|| {
-        let status: serde_json::Value = serde_json::from_slice(&fetch("")).unwrap_or_default();
-        status["accel"]["decode"] == "hardware"
-    });
+    wait("it decodes on the GPU", &|| status()["accel"]["decode"] == "hardware");
     wait("the driver has decoded", &|| gpu.count(Counter::H264Decoded) > 25);
     picture.extend(fetch("/frame.jpg?width=160"));
     assert_eq!(picture.get(..2), Some(&[0xff, 0xd8][..]), "{}", podman(&["logs", &container.0]));
