@@ -36,8 +36,7 @@ for directory in /sys/dev/char /sys/bus/pci/devices; do
 done
 
 gpu=/sys/dev/char/pci/0000:00:02.0
-# libdrm of Debian 13 wants a card or render node of the minor number: /dev/null has 3.
-mkdir -p "$gpu/drm/card3" /sys/dev/char/drivers/i915
+mkdir -p "$gpu/drm" /sys/dev/char/drivers/i915
 echo 0x030000 >"$gpu/class"
 echo 0x8086 >"$gpu/vendor"
 echo 0x041a >"$gpu/device"
@@ -54,7 +53,8 @@ if [[ $node == closed ]]; then
 fi
 if [[ $node != hidden && $node != none ]]; then
     number=$((16#$(stat -L -c %t "$real"))):$((16#$(stat -L -c %T "$real")))
-    touch /dev/dri/renderD128
+    # libdrm of Debian 13 wants a card or render node of the minor number in /dev/dri, whatever it is.
+    touch "/dev/dri/card${number#*:}" /dev/dri/renderD128
     mount --bind "$real" /dev/dri/renderD128
     ln -s ../renderD128 /dev/dri/by-path/pci-0000:00:02.0-render
     mkdir "/sys/dev/char/$number"
