@@ -229,9 +229,16 @@ impl FileDemuxer {
 
     /// How long the input says it is.
     pub fn duration(&self) -> Option<MediaTime> {
-        let duration = self.get().duration;
-        let micros = (duration > 0 && duration != ffi::AV_NOPTS_VALUE).then_some(duration)?;
-        Some(MediaTime::from_micros(micros))
+        let told = |duration: i64| (duration > 0 && duration != ffi::AV_NOPTS_VALUE).then_some(duration);
+        if let Some(micros) = told(self.get().duration) {
+            return Some(MediaTime::from_micros(micros));
+        }
+        // FFmpeg 7 adds them up only for whoever has it read ahead.
+        let of_stream = |stream: &ffi::AVStream| {
+            let duration = told(stream.duration)?;
+            Some(TimeBase::from(stream.time_base).media_time(duration))
+        };
+        (0..self.streams()).filter_map(|index| of_stream(self.stream(index)?)).max()
     }
 
     /// The next packet; `None` at the end.

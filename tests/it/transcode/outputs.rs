@@ -84,7 +84,12 @@ fn rotation_is_kept_where_it_can_be_said_and_made_where_it_cannot() {
     let clip = clip();
     let path = turned.to_str().unwrap();
     let source = clip.path.to_str().unwrap();
-    command_output("ffmpeg", &["-v", "error", "-y", "-i", source, "-c", "copy", "-metadata:s:v:0", "rotate=90", path]);
+    // FFmpeg 6 came to know the first way, and 7 no longer knows the second one.
+    let display = ["-v", "error", "-y", "-display_rotation", "90", "-i", source, "-c", "copy", path];
+    if !Command::new("ffmpeg").args(display).output().unwrap().status.success() {
+        let metadata = ["-v", "error", "-y", "-i", source, "-c", "copy", "-metadata:s:v:0", "rotate=90", path];
+        command_output("ffmpeg", &metadata);
+    }
     let kept = post(&server, "format=mp4", &turned, &dir.path().join("kept.mp4"));
     let facts = probe(&kept.path, "stream=width,height:stream_side_data=rotation");
     assert!(facts.contains("width=320\nheight=180") && facts.contains("rotation="), "{facts}");
@@ -96,7 +101,9 @@ fn rotation_is_kept_where_it_can_be_said_and_made_where_it_cannot() {
 fn colours_keep_their_meaning() {
     let server = Camshaft::start("");
     let dir = tempfile::tempdir().unwrap();
-    let colours = ["-color_primaries", "bt470bg", "-color_trc", "smpte170m", "-colorspace", "bt470bg"];
+    // FFmpeg 5 writes the options, FFmpeg 7 what the pictures say.
+    let tagged = "setparams=color_primaries=bt470bg:color_trc=smpte170m:colorspace=bt470bg";
+    let colours = ["-color_primaries", "bt470bg", "-color_trc", "smpte170m", "-colorspace", "bt470bg", "-vf", tagged];
     let coded = ["-c:v", "libx264", "-preset", "ultrafast", "-an"];
     let limited = file(dir.path(), "limited.mp4", &[&coded[..], &colours, &["-color_range", "tv"]].concat());
     let full = file(dir.path(), "full.mkv", &[&coded[..], &colours, &["-pix_fmt", "yuvj420p"]].concat());
