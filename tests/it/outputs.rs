@@ -150,6 +150,19 @@ fn a_crop_shows_that_part() {
     assert_eq!(outside.status, 422, "{}", outside.text());
 }
 
+/// How long the boxes are that are whole (ISO/IEC 14496-12 §4.2): FFmpeg 7 refuses a file that ends within a header.
+fn whole_boxes(data: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some(size) = data.get(end..end + 4) {
+        let next = end + u32::from_be_bytes(size.try_into().unwrap()) as usize;
+        if next > data.len() {
+            break;
+        }
+        end = next;
+    }
+    end
+}
+
 #[test]
 fn encodes_carry_the_source_and_repeat_their_parameter_sets() {
     let server = clock((320, 180), "");
@@ -161,6 +174,9 @@ fn encodes_carry_the_source_and_repeat_their_parameter_sets() {
         let file = dir.path().join(format!("{codec}.{extension}"));
         let mut data = vec![0; 250_000];
         server.open(&path).read_exact(&mut data).unwrap();
+        if extension == "mp4" {
+            data.truncate(whole_boxes(&data));
+        }
         std::fs::write(&file, &data).unwrap();
         let file = file.to_str().unwrap();
         let decoded = command_output(
