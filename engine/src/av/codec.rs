@@ -81,6 +81,18 @@ impl Codec {
         Ok(())
     }
 
+    /// What the parameters say beside their fields; FFmpeg hands it on since 6.1.
+    pub(super) fn side_data(&mut self, kind: ffi::AVPacketSideDataType) -> Option<&[u8]> {
+        let settings = self.settings();
+        let count =
+            usize::try_from(settings.nb_coded_side_data).ok().filter(|_| !settings.coded_side_data.is_null())?;
+        // SAFETY: FFmpeg's table has that many entries, for as long as the context is not changed.
+        let entries = unsafe { std::slice::from_raw_parts(settings.coded_side_data, count) };
+        let entry = entries.iter().find(|entry| entry.type_ == kind && !entry.data.is_null())?;
+        // SAFETY: the entry's data are so long, and live as long as it.
+        Some(unsafe { std::slice::from_raw_parts(entry.data, entry.size as usize) })
+    }
+
     /// What the packets of an open encoder are to be read with.
     pub(super) fn parameters(&self) -> Result<Parameters> {
         let mut parameters = Parameters::empty()?;

@@ -11,6 +11,7 @@ use std::ffi::{CStr, c_int};
 use std::io::{Read, Seek};
 use std::ptr;
 
+use super::codec::Codec;
 use super::codec::Dictionary;
 use super::error::{END_OF_STREAM, Error, Result, check};
 use super::frame::read_enum;
@@ -221,10 +222,23 @@ impl FileDemuxer {
         // SAFETY: the stream is valid; the result is null or `size` bytes that live as long as it.
         let data = unsafe { ffi::av_stream_get_side_data(stream, kind, &mut size) };
         if data.is_null() || size < size_of::<[i32; 9]>() {
-            return None;
+            return self.matrix_of_parameters(index);
         }
         // SAFETY: there are at least as many bytes; they need not be aligned.
         Some(unsafe { data.cast::<[i32; 9]>().read_unaligned() })
+    }
+
+    /// From FFmpeg 6.1 on it stands with the parameters. FFmpeg 5's have no such field, a codec's context has it in both.
+    fn matrix_of_parameters(&self, index: usize) -> Option<[i32; 9]> {
+        let parameters = self.parameters(index).ok()?;
+        let mut codec = Codec::decoder(parameters.codec_id()?, &parameters.codec_name()).ok()?;
+        codec.set_parameters(&parameters).ok()?;
+        let data = codec.side_data(AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX)?;
+        let mut matrix = [0; 9];
+        let numbers =
+            data.chunks_exact(size_of::<i32>()).map(|bytes| i32::from_ne_bytes(bytes.try_into().unwrap_or_default()));
+        let read = matrix.iter_mut().zip(numbers).map(|(place, number)| *place = number).count();
+        (read == matrix.len()).then_some(matrix)
     }
 
     /// How long the input says it is.
