@@ -82,7 +82,7 @@ fn as_memory_runs_short_the_service_gives_up_one_thing_after_the_other() {
     let mut raw = Y4m::new(server.open("/v1/streams/clock/live.y4m"));
     raw.numbers(30);
     // It takes nothing, and is not ended for that.
-    let stalled = server.open("/v1/streams/clock/live.raw?format=rgb24&width=1280&height=720");
+    let stalled = server.open("/v1/streams/clock/live.raw?format=rgb24");
     let mut copy = server.open("/v1/streams/clock/live.ts");
     copy.read_exact(&mut [0; 10_000]).unwrap();
     let pressure = |step: f64| {
