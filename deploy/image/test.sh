@@ -14,7 +14,7 @@ if [[ ! -e $SOFTVA_DIR/libsoftva_drv_video.so ]]; then
     . "$here/options.sh"
     podman build --quiet "${options[@]}" --target build --tag camshaft:build . >/dev/null
     podman run --rm --network host --volume "$PWD/target/image:/out" --env CARGO_TARGET_DIR=/out/build \
-        --volume "$registry:/usr/local/cargo/registry" --volume "$authorities:/etc/ssl/certs/ca-certificates.crt:ro" \
+        "${mounts[@]}" \
         camshaft:build cargo build --locked --package softva
     install -D --target-directory="$SOFTVA_DIR" target/image/build/debug/libsoftva_drv_video.so
 fi

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::support::{
     Action, Call, Camera, Camshaft, Clip, Coding, Counter, Gpu, Picture, Y4m, command_output, eventually,
-    ffprobe_packets, numbers_in,
+    ffprobe_packets, numbers_in, whole_boxes,
 };
 
 const CLOCK: &str = "  clock: { source: \"test:?width=320&height=180&fps=25&gop=25\" }\n";
@@ -242,19 +242,6 @@ fn an_encode_never_leaves_the_gpu_and_decodes_cleanly() {
         let numbers = first_numbers(&file, 30);
         assert!(numbers.len() == 30 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
     }
-}
-
-/// The boxes of an MP4 file that are there from their beginning to their end (ISO 14496-12 §4.2): ffmpeg opens no file that
-/// breaks off within a `moof`.
-fn whole_boxes(bytes: &[u8]) -> &[u8] {
-    let mut end = 0;
-    while let Some(size) = bytes.get(end..).and_then(|rest| rest.first_chunk()).map(|size| u32::from_be_bytes(*size)) {
-        match end + size as usize {
-            next if size >= 8 && next <= bytes.len() => end = next,
-            _ => break,
-        }
-    }
-    &bytes[..end]
 }
 
 #[test]

@@ -11,8 +11,7 @@ use std::ffi::{CStr, c_int};
 use std::io::{Read, Seek};
 use std::ptr;
 
-use super::codec::Codec;
-use super::codec::Dictionary;
+use super::codec::{Codec, Dictionary};
 use super::error::{END_OF_STREAM, Error, Result, check};
 use super::frame::read_enum;
 use super::packet::Packet;
@@ -221,24 +220,15 @@ impl FileDemuxer {
         let kind = AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX;
         // SAFETY: the stream is valid; the result is null or `size` bytes that live as long as it.
         let data = unsafe { ffi::av_stream_get_side_data(stream, kind, &mut size) };
-        if data.is_null() || size < size_of::<[i32; 9]>() {
-            return self.matrix_of_parameters(index);
+        if !data.is_null() {
+            // SAFETY: there are as many bytes, and nobody changes them.
+            return matrix(unsafe { std::slice::from_raw_parts(data, size as usize) });
         }
-        // SAFETY: there are at least as many bytes; they need not be aligned.
-        Some(unsafe { data.cast::<[i32; 9]>().read_unaligned() })
-    }
-
-    /// From FFmpeg 6.1 on it stands with the parameters. FFmpeg 5's have no such field, a codec's context has it in both.
-    fn matrix_of_parameters(&self, index: usize) -> Option<[i32; 9]> {
+        // From FFmpeg 6.1 on it stands with the parameters. FFmpeg 5's have no such field, a codec's context has it in both.
         let parameters = self.parameters(index).ok()?;
         let mut codec = Codec::decoder(parameters.codec_id()?, &parameters.codec_name()).ok()?;
         codec.set_parameters(&parameters).ok()?;
-        let data = codec.side_data(AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX)?;
-        let mut matrix = [0; 9];
-        let numbers =
-            data.chunks_exact(size_of::<i32>()).map(|bytes| i32::from_ne_bytes(bytes.try_into().unwrap_or_default()));
-        let read = matrix.iter_mut().zip(numbers).map(|(place, number)| *place = number).count();
-        (read == matrix.len()).then_some(matrix)
+        matrix(codec.side_data(kind)?)
     }
 
     /// How long the input says it is.
@@ -292,4 +282,11 @@ pub fn turn(matrix: &[i32; 9]) -> u32 {
     let angle = unsafe { ffi::av_display_rotation_get(matrix.as_ptr()) };
     let turned = if angle.is_nan() { 0.0 } else { -angle };
     ((turned / 90.0).round() as i64).rem_euclid(4) as u32 * 90
+}
+
+/// Nine numbers as this machine has them in memory.
+fn matrix(data: &[u8]) -> Option<[i32; 9]> {
+    let (numbers, _) = data.as_chunks();
+    let numbers: Vec<i32> = numbers.iter().map(|bytes| i32::from_ne_bytes(*bytes)).collect();
+    numbers.first_chunk().copied()
 }

@@ -99,6 +99,19 @@ pub fn access_units(stream: &[u8], codec: camshaft::media::VideoCodec) -> Vec<Ve
     units
 }
 
+/// The boxes of an MP4 file that are there from their beginning to their end (ISO 14496-12 §4.2): ffmpeg opens no file that
+/// breaks off within a `moof`.
+pub fn whole_boxes(bytes: &[u8]) -> &[u8] {
+    let mut end = 0;
+    while let Some(size) = bytes.get(end..).and_then(|rest| rest.first_chunk()).map(|size| u32::from_be_bytes(*size)) {
+        match end + size as usize {
+            next if size >= 8 && next <= bytes.len() => end = next,
+            _ => break,
+        }
+    }
+    &bytes[..end]
+}
+
 /// A packet as ffprobe reads it.
 #[derive(Clone, Debug)]
 pub struct ProbedPacket {

@@ -25,7 +25,7 @@ pub use clip::{Clip, Coding};
 pub use curl::Curl;
 pub use frigate::{FrigateCamera, FrigateReader};
 pub use gpu::{Action, ArmedFault, Call, Counter, Escape, Gpu, Outcome};
-pub use media::{Picture, Y4m, access_units, ffprobe_packets, numbers_in, psnr};
+pub use media::{Picture, Y4m, access_units, ffprobe_packets, numbers_in, psnr, whole_boxes};
 pub use netns::Network;
 pub use parts::Parts;
 pub use process::{children, command_output, kill, signal};
