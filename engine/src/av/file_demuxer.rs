@@ -222,7 +222,7 @@ impl FileDemuxer {
         let data = unsafe { ffi::av_stream_get_side_data(stream, kind, &mut size) };
         if !data.is_null() {
             // SAFETY: there are as many bytes, and nobody changes them.
-            return matrix(unsafe { std::slice::from_raw_parts(data, size as usize) });
+            return matrix(unsafe { std::slice::from_raw_parts(data, size) });
         }
         // From FFmpeg 6.1 on it stands with the parameters. FFmpeg 5's have no such field, a codec's context has it in both.
         let parameters = self.parameters(index).ok()?;
